@@ -1,0 +1,7 @@
+"""Diffusions: sampled exactly where that is possible, stepped otherwise."""
+
+from ._base import AbstractProcess as AbstractProcess
+from ._brownian import Brownian as Brownian
+from ._diffusion import Diffusion as Diffusion
+from ._geometric import GeometricBrownian as GeometricBrownian
+from ._ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck

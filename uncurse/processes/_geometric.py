@@ -1,0 +1,93 @@
+"""Geometric Brownian motion with correlated noises, sampled exactly."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from .. import _checks
+from ._base import AbstractExactProcess, Noise, Point, Scalar
+
+
+class GeometricBrownian(AbstractExactProcess):
+    """dX_i = X_i (mu_i dt + sigma_i dB_i), with d<B_i, B_j> = rho_ij dt.
+
+    L u = sum_i mu_i x_i u_i + 1/2 sum_ij sigma_i sigma_j rho_ij x_i x_j u_ij.
+
+    Args:
+        dim: number d of coordinates.
+        drift: mu, per unit of time: a number or (d,).
+        volatility: sigma, per square root of time: a number or (d,), not negative.
+        correlation: rho (d, d), symmetric, positive definite, ones on the diagonal; `None` for independent noises.
+
+    An extra drift is frozen over a step relative to x, so that the tilted process is again a geometric Brownian motion.
+    """
+
+    dim: int = eqx.field(static=True)
+    growth: Float[Array, "..."]
+    volatility: Float[Array, "..."]
+    factor: Float[Array, "d d"] | None   # lower Cholesky factor of the correlation
+
+    def __init__(self, dim: int, drift: ArrayLike | Any, volatility: ArrayLike | Any, correlation: ArrayLike | Any = None):
+        self.dim = _checks.positive_integer("dim", dim)
+        self.growth = jnp.asarray(_checks.coefficient("drift", drift, self.dim), dtype=np.float32)
+        sigma = _checks.coefficient("volatility", volatility, self.dim, nonnegative=True)
+        self.volatility = jnp.asarray(sigma, dtype=np.float32)
+        self.factor = None if correlation is None else jnp.asarray(_factor(correlation, self.dim), dtype=np.float32)
+
+    @property
+    def noise_dim(self) -> int:
+        return self.dim
+
+    def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
+        dw = jnp.sqrt(dt) * xi
+        exponent = (self.growth + tilt - self.volatility**2 / 2) * dt + self.volatility * self._correlate(dw)
+        return x * jnp.exp(exponent), dw
+
+    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
+        scaled = self.volatility * x * grad
+        return scaled if self.factor is None else self.factor.T @ scaled
+
+    def drift(self, t: Scalar, x: Point) -> Point:
+        return self.growth * x
+
+    def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
+        return self.volatility * x * self._correlate(z)
+
+    def tilt(self, t: Scalar, x: Point, drift: Point) -> Point:
+        return _ratio(drift, x)
+
+    def carry(self, x: Point, grad: Point, onto: Point) -> Point:
+        return grad * _ratio(x, onto)
+
+    def _correlate(self, z: Noise) -> Point:
+        return z if self.factor is None else self.factor @ z
+
+
+def _ratio(a: Point, b: Point) -> Point:
+    """a / b, and 0 where b = 0: a coordinate that starts at 0 stays there."""
+    zero = b == 0
+    return jnp.where(zero, 0.0, a / jnp.where(zero, 1.0, b))
+
+
+def _factor(correlation: Any, dim: int) -> np.ndarray:
+    rho = _checks.as_array("correlation", correlation)
+    if rho.shape != (dim, dim):
+        raise ValueError(f"correlation must have shape ({dim}, {dim}), since dim = {dim}; got {rho.shape}")
+    _checks.finite("correlation", rho)
+    if not np.allclose(rho, rho.T, atol=1e-6):
+        i, j = np.unravel_index(np.argmax(np.abs(rho - rho.T)), rho.shape)
+        raise ValueError(f"correlation must be symmetric; entry ({i}, {j}) is {rho[i, j]:g}, ({j}, {i}) is {rho[j, i]:g}")
+    if not np.allclose(np.diag(rho), 1.0, atol=1e-6):
+        i = int(np.argmax(np.abs(np.diag(rho) - 1)))
+        raise ValueError(f"correlation must have ones on its diagonal; entry ({i}, {i}) is {rho[i, i]:g}")
+    try:
+        return np.linalg.cholesky(rho)
+    except np.linalg.LinAlgError as error:
+        smallest = np.linalg.eigvalsh(rho)[0]
+        raise ValueError(
+            f"correlation must be positive definite; its smallest eigenvalue is {smallest:.3g}. "
+            f"Estimated from few observations? Shrink it: (1 - a) rho + a I."
+        ) from error

@@ -1,0 +1,71 @@
+"""The Ornstein-Uhlenbeck process, sampled exactly together with its noise."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from .. import _checks
+from ._base import AbstractExactProcess, Noise, Point, Scalar
+
+
+class OrnsteinUhlenbeck(AbstractExactProcess):
+    """dX_i = rate_i (mean_i - X_i) dt + sigma_i dW_i.
+
+    L u = sum_i rate_i (mean_i - x_i) u_i + 1/2 sum_i sigma_i^2 u_ii.
+
+    Args:
+        dim: number d of coordinates.
+        rate: speed of mean reversion, per unit of time: a number or (d,), not negative.
+        volatility: sigma, per square root of time: a number or (d,), not negative.
+        mean: level that the process reverts to: a number or (d,).
+
+    One step draws I = int exp(-rate (t + dt - s)) dW_s and dW jointly: Var I = (1 - exp(-2 rate dt)) / (2 rate),
+    Var dW = dt, Cov(I, dW) = (1 - exp(-rate dt)) / rate; hence two normals a coordinate.
+    """
+
+    dim: int = eqx.field(static=True)
+    rate: Float[Array, "..."]
+    volatility: Float[Array, "..."]
+    mean: Float[Array, "..."]
+
+    def __init__(self, dim: int, rate: ArrayLike | Any, volatility: ArrayLike | Any, mean: ArrayLike | Any = 0.0):
+        self.dim = _checks.positive_integer("dim", dim)
+        self.rate = jnp.asarray(_checks.coefficient("rate", rate, self.dim, nonnegative=True), dtype=np.float32)
+        sigma = _checks.coefficient("volatility", volatility, self.dim, nonnegative=True)
+        self.volatility = jnp.asarray(sigma, dtype=np.float32)
+        self.mean = jnp.asarray(_checks.coefficient("mean", mean, self.dim), dtype=np.float32)
+
+    @property
+    def noise_dim(self) -> int:
+        return self.dim
+
+    @property
+    def normals(self) -> int:
+        return 2 * self.dim
+
+    def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
+        first, second = xi[: self.dim], xi[self.dim :]
+        weight = dt * _mean_decay(self.rate * dt)            # (1 - exp(-rate dt)) / rate
+        variance = dt * _mean_decay(2 * self.rate * dt)
+        dw = jnp.sqrt(dt) * first
+        integral = weight / jnp.sqrt(dt) * first + jnp.sqrt(jnp.maximum(variance - weight**2 / dt, 0.0)) * second
+        pull = weight * (self.rate * (self.mean - x) + tilt)
+        return x + pull + self.volatility * integral, dw
+
+    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
+        return self.volatility * grad
+
+    def drift(self, t: Scalar, x: Point) -> Point:
+        return self.rate * (self.mean - x)
+
+    def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
+        return self.volatility * z
+
+
+def _mean_decay(a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(1 - exp(-a)) / a, continued by 1 at a = 0."""
+    small = a < 1e-6
+    return jnp.where(small, 1.0, -jnp.expm1(-a) / jnp.where(small, 1.0, a))
