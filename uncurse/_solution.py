@@ -1,7 +1,8 @@
 """What comes back: a number, its interval, what the interval rests on, and the record of how it was found."""
 
+import dataclasses
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -80,16 +81,17 @@ class Solution:
     result: Result
     at: Float[np.ndarray, "*points d"]
     problem: ParabolicPDE | None
-    field: Any = field(default=None)                    # the surrogate: field(t, x), field.grad(t, x)
+    field: Any = None                                   # the surrogate: field(t, x), field.grad(t, x)
     timing: Timing = Timing(0.0, 0.0, 0.0, 0.0)
     history: tuple[Snapshot, ...] = ()
-    stats: dict[str, Any] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = dataclasses.field(default_factory=dict)
+    record: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def half_width(self) -> Float[np.ndarray, "*points"]:
         """Largest distance from `value` to an end of the interval."""
-        return np.maximum(self.high - self.value, self.value - self.low)
+        with np.errstate(invalid="ignore"):     # inf - inf is not known, and NaN says so
+            return np.maximum(self.high - self.value, self.value - self.low)
 
     def __str__(self) -> str:
         from .report import as_text

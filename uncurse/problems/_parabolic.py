@@ -68,6 +68,7 @@ class ParabolicPDE:
         bounds: what is known of f, if anything: see `SourceBounds`.
         reference: a known value of u at t = 0, to be printed beside the answer.
         name: a label for reports.
+        zoo: the name and the parameters of the zoo case that made this problem, so that a saved answer finds it again.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind, shape or sign; nothing is compiled to find out.
@@ -83,6 +84,7 @@ class ParabolicPDE:
     bounds: SourceBounds = field(default_factory=SourceBounds)
     reference: Reference | None = None
     name: str = "parabolic"
+    zoo: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.process, AbstractProcess):

@@ -1,9 +1,10 @@
-"""What every process offers: a step, its noise, and the coordinates in which a frozen drift stays exact."""
+"""What every process offers: a step, its noise, and the chart in which that noise is additive."""
 
 import abc
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Scalar = Float[Array, ""]
@@ -14,12 +15,15 @@ Noise = Float[Array, " m"]
 class AbstractProcess(eqx.Module):
     """A diffusion dX = b(t, X) dt + sigma(t, X) dW on R^d, for one point at a time.
 
-    `exact` processes are sampled without a time-discretisation error, also when a constant extra drift is frozen over
-    the step in the coordinates that `tilt` chooses. That is what lets a certificate change measure without a step bias.
+    A process comes with a chart: local coordinates y around a point x, x' = move(x, y), in which its noise is additive
+    with a matrix Sigma that is constant over a step (y = x' - x; y = log(x'/x) for a geometric Brownian motion).
+    Gradients in the chart are called q. What a certificate freezes over a step, an extra drift or a gradient, it freezes
+    in the chart; an `exact` process is sampled without time-discretisation error also with such a drift.
     """
 
     dim: eqx.AbstractVar[int]
     exact: eqx.AbstractClassVar[bool]
+    flat: ClassVar[bool] = True     # the chart is x' - x, so that q is the gradient in x itself
 
     @property
     @abc.abstractmethod
@@ -33,28 +37,50 @@ class AbstractProcess(eqx.Module):
 
     @abc.abstractmethod
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
-        """Advance by dt from standard normals xi under the tilted measure; return the new point and dW there."""
+        """Advance by dt from standard normals xi, with the extra chart drift `tilt`; return the new point and dW."""
 
     @abc.abstractmethod
-    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
-        """z = sigma(t, x)^T grad."""
-
-    @abc.abstractmethod
-    def drift(self, t: Scalar, x: Point) -> Point:
-        """b(t, x)."""
+    def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
+        """z = Sigma^T q for a chart gradient q."""
 
     @abc.abstractmethod
     def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
-        """sigma(t, x) z."""
+        """Sigma z, in the chart."""
 
-    def tilt(self, t: Scalar, x: Point, drift: Point) -> Point:
-        """An extra drift at (t, x) in the coordinates in which `step` freezes it."""
-        return drift
+    @abc.abstractmethod
+    def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
+        """The smallest beta with Sigma beta = y: what an extra chart drift y is worth in units of noise."""
 
-    def carry(self, x: Point, grad: Point, onto: Point) -> Point:
-        """The gradient at `onto` that has the same z = sigma^T grad as `grad` has at `x`: a z frozen over a step."""
+    @abc.abstractmethod
+    def intensity(self, t: Scalar, x: Point) -> Scalar:
+        """tr(Sigma Sigma^T): the variance per unit of time of the chart displacement."""
+
+    @abc.abstractmethod
+    def drift(self, t: Scalar, x: Point) -> Point:
+        """b(t, x), in x."""
+
+    def move(self, x: Point, y: Point) -> Point:
+        """The point at displacement y from x in the chart."""
+        return x + y
+
+    def pull(self, x: Point, grad: Point) -> Point:
+        """The chart gradient q at x of a function with gradient `grad`: (d move / d y)^T grad at y = 0."""
         return grad
+
+    def gradient(self, x: Point, q: Point) -> Point:
+        """The gradient in x that has chart gradient q: the inverse of `pull`."""
+        return q
+
+    def tilt(self, x: Point, drift: Point) -> Point:
+        """An extra drift at x, in the chart."""
+        return drift
 
 
 class AbstractExactProcess(AbstractProcess):
     exact: ClassVar[bool] = True
+
+
+def ratio(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+    """a / b, and 0 where b = 0: a coordinate without noise, or one that starts at 0 and stays there."""
+    zero = b == 0
+    return jnp.where(zero, 0.0, a / jnp.where(zero, 1.0, b))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar
+from ._base import AbstractExactProcess, Noise, Point, Scalar, ratio
 
 
 class Brownian(AbstractExactProcess):
@@ -39,11 +39,18 @@ class Brownian(AbstractExactProcess):
         dw = jnp.sqrt(dt) * xi
         return x + tilt * dt + self.spread(t, x, dw), dw
 
-    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
-        return self.volatility.T @ grad if self.volatility.ndim == 2 else self.volatility * grad
+    def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
+        return self.volatility.T @ q if self.volatility.ndim == 2 else self.volatility * q
 
     def drift(self, t: Scalar, x: Point) -> Point:
         return jnp.zeros_like(x)
 
     def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
         return self.volatility @ z if self.volatility.ndim == 2 else self.volatility * z
+
+    def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
+        return jnp.linalg.pinv(self.volatility) @ y if self.volatility.ndim == 2 else ratio(y, self.volatility)
+
+    def intensity(self, t: Scalar, x: Point) -> Scalar:
+        entries = self.volatility if self.volatility.ndim == 2 else jnp.broadcast_to(self.volatility, x.shape)
+        return jnp.sum(entries**2)

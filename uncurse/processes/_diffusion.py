@@ -59,8 +59,14 @@ class Diffusion(AbstractProcess):
         dw = jnp.sqrt(dt) * xi
         return x + (self.drift(t, x) + tilt) * dt + self.spread(t, x, dw), dw
 
-    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
-        return self.volatility_function(t, x).T @ grad
+    def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
+        return self.volatility_function(t, x).T @ q
+
+    def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
+        return jnp.linalg.pinv(self.volatility_function(t, x)) @ y
+
+    def intensity(self, t: Scalar, x: Point) -> Scalar:
+        return jnp.sum(self.volatility_function(t, x) ** 2)
 
     def drift(self, t: Scalar, x: Point) -> Point:
         return self.drift_function(t, x)

@@ -1,14 +1,15 @@
 """Geometric Brownian motion with correlated noises, sampled exactly."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar
+from ._base import AbstractExactProcess, Noise, Point, Scalar, ratio
 
 
 class GeometricBrownian(AbstractExactProcess):
@@ -22,9 +23,10 @@ class GeometricBrownian(AbstractExactProcess):
         volatility: sigma, per square root of time: a number or (d,), not negative.
         correlation: rho (d, d), symmetric, positive definite, ones on the diagonal; `None` for independent noises.
 
-    An extra drift is frozen over a step relative to x, so that the tilted process is again a geometric Brownian motion.
+    The chart is y = log(x'/x): an extra drift frozen there keeps the process a geometric Brownian motion.
     """
 
+    flat: ClassVar[bool] = False
     dim: int = eqx.field(static=True)
     growth: Float[Array, "..."]
     volatility: Float[Array, "..."]
@@ -43,33 +45,40 @@ class GeometricBrownian(AbstractExactProcess):
 
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
         dw = jnp.sqrt(dt) * xi
-        exponent = (self.growth + tilt - self.volatility**2 / 2) * dt + self.volatility * self._correlate(dw)
-        return x * jnp.exp(exponent), dw
+        y = (self.growth + tilt - self.volatility**2 / 2) * dt + self.spread(t, x, dw)
+        return self.move(x, y), dw
 
-    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
-        scaled = self.volatility * x * grad
+    def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
+        scaled = self.volatility * q
         return scaled if self.factor is None else self.factor.T @ scaled
+
+    def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
+        return self.volatility * self._correlate(z)
+
+    def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
+        scaled = ratio(y, jnp.broadcast_to(self.volatility, y.shape))
+        return scaled if self.factor is None else jax.scipy.linalg.solve_triangular(self.factor, scaled, lower=True)
+
+    def intensity(self, t: Scalar, x: Point) -> Scalar:
+        return jnp.sum(jnp.broadcast_to(self.volatility, x.shape) ** 2)
 
     def drift(self, t: Scalar, x: Point) -> Point:
         return self.growth * x
 
-    def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
-        return self.volatility * x * self._correlate(z)
+    def move(self, x: Point, y: Point) -> Point:
+        return x * jnp.exp(y)
 
-    def tilt(self, t: Scalar, x: Point, drift: Point) -> Point:
-        return _ratio(drift, x)
+    def pull(self, x: Point, grad: Point) -> Point:
+        return x * grad
 
-    def carry(self, x: Point, grad: Point, onto: Point) -> Point:
-        return grad * _ratio(x, onto)
+    def gradient(self, x: Point, q: Point) -> Point:
+        return ratio(q, x)
+
+    def tilt(self, x: Point, drift: Point) -> Point:
+        return ratio(drift, x)
 
     def _correlate(self, z: Noise) -> Point:
         return z if self.factor is None else self.factor @ z
-
-
-def _ratio(a: Point, b: Point) -> Point:
-    """a / b, and 0 where b = 0: a coordinate that starts at 0 stays there."""
-    zero = b == 0
-    return jnp.where(zero, 0.0, a / jnp.where(zero, 1.0, b))
 
 
 def _factor(correlation: Any, dim: int) -> np.ndarray:

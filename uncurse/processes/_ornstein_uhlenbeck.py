@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar
+from ._base import AbstractExactProcess, Noise, Point, Scalar, ratio
 
 
 class OrnsteinUhlenbeck(AbstractExactProcess):
@@ -55,8 +55,14 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
         pull = weight * (self.rate * (self.mean - x) + tilt)
         return x + pull + self.volatility * integral, dw
 
-    def noise(self, t: Scalar, x: Point, grad: Point) -> Noise:
-        return self.volatility * grad
+    def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
+        return self.volatility * q
+
+    def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
+        return ratio(y, self.volatility)
+
+    def intensity(self, t: Scalar, x: Point) -> Scalar:
+        return jnp.sum(jnp.broadcast_to(self.volatility, x.shape) ** 2)
 
     def drift(self, t: Scalar, x: Point) -> Point:
         return self.rate * (self.mean - x)

@@ -1,0 +1,7 @@
+"""`python -m uncurse` is `uncurse`."""
+
+import sys
+
+from ._cli import main
+
+sys.exit(main())

@@ -1,0 +1,6 @@
+"""What can be proved of a problem before any path is drawn: the structure of f, ranges, slopes and curvatures."""
+
+from ._source import Bound as Bound
+from ._source import Source as Source
+from ._source import analyse as analyse
+from ._source import is_smooth_terminal as is_smooth_terminal

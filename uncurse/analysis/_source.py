@@ -1,0 +1,143 @@
+"""What is known of a problem's source: proved from its trace, declared by the user, or neither."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..problems import ParabolicPDE
+from ..processes import AbstractProcess, Brownian, GeometricBrownian, OrnsteinUhlenbeck
+from ._shape import Shape, shape_in
+
+T, X, U, GRAD = range(4)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A constant and where it comes from: "declared" by the user, or "proved" from the trace of f."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The structure of f(t, x, u, grad). A `False` or a `None` means that nothing was proved."""
+
+    uses_point: bool          # f depends on (t, x)
+    uses_value: bool          # f depends on u
+    uses_gradient: bool       # f depends on grad
+    affine: bool              # in (u, grad) jointly
+    affine_in_value: bool
+    affine_in_gradient: bool
+    smooth: bool              # no kink in (u, grad)
+    shape: Bound | None       # "convex" or "concave" in (u, grad) jointly
+    value_range: Bound | None = None            # (low, high) for u
+    slope: Bound | None = None                  # (low, high) for df/du
+    curvature: Bound | None = None              # of d2f/du2
+    gradient_slope: Bound | None = None         # diameter of df/dz
+    gradient_curvature: Bound | None = None     # Lipschitz constant of df/dz in z
+    quadratic: float | None = None              # c if f = c |z|^2 + affine in grad, exactly
+    notes: tuple[str, ...] = field(default=())
+
+
+def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
+    """Trace f once for each question; nothing is compiled but a Hessian product where f is quadratic in grad."""
+    d = problem.dim
+    one, vector = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((d,), np.float32)
+    inputs = (one, vector, one, vector)
+
+    def shape(*chosen: int) -> Shape:
+        return shape_in(problem.source, inputs, chosen)     # type: ignore[arg-type]
+
+    both, value, gradient, point = shape(U, GRAD), shape(U), shape(GRAD), shape(T, X)
+    declared = problem.bounds
+    facts: dict[str, Any] = {
+        name: Bound(getattr(declared, name), "declared")
+        for name in ("shape", "value_range", "slope", "curvature", "gradient_slope", "gradient_curvature")
+        if getattr(declared, name) is not None
+    }
+    if both.convex or both.concave:
+        facts["shape"] = Bound("convex" if both.convex else "concave", "proved")
+    quadratic = None
+    if not gradient.affine and gradient.smooth:
+        spectrum = _constant_hessian(problem, inputs)
+        if spectrum is not None:
+            low, high = spectrum
+            facts["gradient_curvature"] = Bound(max(abs(low), abs(high)), "proved")
+            if "shape" not in facts and value.independent and (low >= 0 or high <= 0):
+                facts["shape"] = Bound("convex" if low >= 0 else "concave", "proved")
+            if high - low <= 1e-5 * max(abs(low), abs(high)):
+                quadratic = (low + high) / 4
+    if gradient.independent and not value.independent:
+        _prove_value_bounds(problem, at, facts, point.independent)
+    return Source(
+        uses_point=not point.independent, uses_value=not value.independent, uses_gradient=not gradient.independent,
+        affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=both.smooth,
+        quadratic=quadratic, **{"shape": None, **facts},
+    )
+
+
+def _prove_value_bounds(problem: ParabolicPDE, at: np.ndarray, facts: dict[str, Any], autonomous: bool) -> None:
+    """The range of u by comparison, then df/du and d2f/du2 over it, by interval arithmetic on the traces."""
+    from ._ranges import curvature_bound, slope_bounds, solution_range
+
+    positive = isinstance(problem.process, GeometricBrownian) and bool((at > 0).all())
+    reach = facts["value_range"].value if "value_range" in facts else solution_range(problem, positive=positive)
+    if reach is None:
+        return
+    facts.setdefault("value_range", Bound(reach, "proved"))
+    origin = facts["value_range"].origin
+    for name, bound in (("slope", slope_bounds), ("curvature", curvature_bound)):
+        if name not in facts:
+            proved = bound(problem, reach)
+            if proved is not None:
+                facts[name] = Bound(proved, origin)
+
+
+def _constant_hessian(problem: ParabolicPDE, inputs: tuple) -> tuple[float, float] | None:
+    """Extreme eigenvalues of d2f/dz2 where that matrix is proved constant and z = sigma^T grad can be inverted."""
+    def product(t: Any, x: Any, u: Any, grad: Any, v: Any) -> Any:
+        return jax.jvp(lambda p: jax.grad(problem.source, argnums=GRAD)(t, x, u, p), (grad,), (v,))[1]   # type: ignore
+
+    if not shape_in(product, (*inputs, inputs[GRAD]), (T, X, U, GRAD)).independent:
+        return None
+    inverse = _inverse_transpose(problem.process)
+    if inverse is None:
+        return None
+    d = problem.dim
+    zero = jnp.zeros(d)
+
+    def in_noise(z: Any) -> Any:
+        h = product(0.0, zero, 0.0, zero, z * inverse if inverse.ndim < 2 else inverse @ z)
+        return h * inverse if inverse.ndim < 2 else inverse.T @ h
+
+    rng = np.random.default_rng(0)
+    probes = np.concatenate([np.ones((1, d)), rng.choice([-1.0, 1.0], (3, d))]).astype(np.float32)
+    images = np.asarray(jax.jit(jax.vmap(in_noise))(probes))
+    diagonal = images * probes
+    if np.allclose(diagonal, diagonal[0], rtol=1e-5, atol=1e-6 * np.abs(diagonal).max()):
+        return float(diagonal[0].min()), float(diagonal[0].max())
+    if d > 2000:
+        return None
+    matrix = np.asarray(jax.jit(jax.vmap(in_noise))(np.eye(d, dtype=np.float32)), dtype=np.float64)
+    spectrum = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    return float(spectrum[0]), float(spectrum[-1])
+
+
+def _inverse_transpose(process: AbstractProcess) -> jnp.ndarray | None:
+    """sigma^-T of a process with constant volatility: a number, a vector for a diagonal, or a matrix."""
+    if not isinstance(process, (Brownian, OrnsteinUhlenbeck)):
+        return None
+    sigma = np.asarray(process.volatility, dtype=np.float64)
+    if sigma.ndim < 2:
+        return None if (sigma == 0).any() else jnp.asarray(1 / sigma, dtype=np.float32)
+    square = sigma.shape[0] == sigma.shape[1] and np.linalg.cond(sigma) < 1e6
+    return jnp.asarray(np.linalg.inv(sigma).T, dtype=np.float32) if square else None
+
+
+def is_smooth_terminal(problem: ParabolicPDE) -> bool:
+    """Whether the trace of g shows no kink."""
+    return shape_in(problem.terminal, (jax.ShapeDtypeStruct((problem.dim,), np.float32),), (0,)).smooth

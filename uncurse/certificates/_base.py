@@ -1,0 +1,70 @@
+"""What every certificate is: columns to average over paths, and a theorem that turns their means into an interval."""
+
+import abc
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from .._solution import Guarantee
+from ..statistics import Moments
+from ._paths import Columns
+
+PerPoint = Float[np.ndarray, " n"]
+PerPath = Float[np.ndarray, "n paths"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An interval for each point, its parts, and the strongest word that it deserves."""
+
+    value: PerPoint
+    low: PerPoint
+    high: PerPoint
+    budget: dict[str, PerPoint]
+    guarantee: Guarantee
+
+    @property
+    def half_width(self) -> PerPoint:
+        return np.maximum(self.high - self.value, self.value - self.low)
+
+    @property
+    def bias(self) -> PerPoint:
+        """The part of the half-width that more samples do not shrink."""
+        return self.half_width - self.budget["sampling"]
+
+
+@dataclass(frozen=True)
+class AbstractCertificate(abc.ABC):
+    """A theorem with its constants fixed; it is chosen on pilot paths and applied to fresh ones."""
+
+    assumptions: tuple[str, ...]
+
+    @abc.abstractmethod
+    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+        """What to average; the first column carries the value."""
+
+    @abc.abstractmethod
+    def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
+        """The interval from the averages, with z standard errors for each sampled end."""
+
+    def predict(self, pilot: Moments, y0: PerPoint, z: float, count: int) -> Bounds:
+        """What `bounds` would be with `count` paths that scatter as the pilot's did."""
+        factor = max(count - 1, 1) / max(pilot.count - 1, 1)
+        return self.bounds(replace(pilot, count=count, scatter=pilot.scatter * factor), y0, z)
+
+
+def stack(*columns: PerPath) -> Float[np.ndarray, "n paths k"]:
+    return np.stack(np.broadcast_arrays(*columns), axis=-1).astype(np.float64)
+
+
+def upper_mean(moments: Moments, k: int, z: float) -> PerPoint:
+    """An upper confidence limit for the mean of a column that is never negative."""
+    return np.maximum(moments.mean[:, k] + z * moments.error[:, k], 0.0)
+
+
+def growth_integral(rate: float, horizon: float, power: float) -> float:
+    """int_0^T exp(rate s) exp(power rate (T - s)) ds, at most, for weights that grow like exp(rate s)."""
+    s = np.linspace(0.0, horizon, 257)
+    values = np.exp(rate * s + power * rate * (horizon - s))
+    return float(np.maximum(values[:-1], values[1:]).mean() * horizon)      # an upper sum: the integrand is monotone

@@ -1,0 +1,246 @@
+"""The one simulation behind every certificate: paths, and the linearised functional S along them.
+
+Notation. X has generator L. On each step [t_k, t_k + h) the surrogate's gradient p, the slopes c = f_u and b = f_grad at
+(t_k, X_k, yhat_k, p) are frozen in the chart of the process, and X runs under the extra drift b (a change of measure
+from which the noise dW is again Brownian). Then, with Gamma = exp(int c ds), for any adapted yhat, zhat,
+
+    Y_0 = E[S] + E int Gamma q ds,      q = f(Y, Z) - f(yhat, zhat) - c (Y - yhat) - beta . (Z - zhat),
+    S   = Gamma_T g(X_T) + int Gamma (f(s, X, yhat, zhat) - c yhat - beta . zhat) ds - int Gamma zhat . dW.
+
+The time integral is sampled at one uniform random time a step, so E[S] has no time-discretisation bias where X is sampled
+exactly: (E, Hutzenthaler, Jentzen and Kruse 2019 use random times so, in multilevel Picard). For f affine with constant
+slopes q = 0; every other certificate is a bound of E int Gamma q ds.
+
+Where f is affine in the gradient, zhat follows the noise inside a step to second order: zhat_s = Sigma^T (q + H Sigma
+(W_s - W_k)) with H = a I + b n n^T, n = q / |q|, from two directional derivatives. A symmetric H has an Ito integral in
+closed form, and another zhat is as good as any.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ..analysis import Source
+from ..problems import ParabolicPDE
+from ..processes import AbstractProcess
+from ..surrogates import AbstractSurrogate
+
+Scalar = Float[Array, ""]
+Point = Float[Array, " d"]
+
+
+class Model(eqx.Module):
+    """A problem as the simulation sees it: arrays that can be traced, functions that cannot."""
+
+    process: AbstractProcess
+    source: Callable = eqx.field(static=True)
+    terminal: Callable = eqx.field(static=True)
+    horizon: float = eqx.field(static=True)
+
+    @staticmethod
+    def of(problem: ParabolicPDE) -> "Model":
+        assert problem.source is not None
+        return Model(problem.process, problem.source, problem.terminal, problem.horizon)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How paths are stepped; hashable, since each combination is compiled once.
+
+    steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a step.
+    track: the slopes may vary along a step, so their variation is measured.
+    """
+
+    steps: int
+    random_time: bool
+    second_order: bool
+    track: bool
+
+    @staticmethod
+    def of(source: Source, process: AbstractProcess, steps: int) -> "Scheme":
+        frozen = not (source.uses_point or source.uses_value or (source.uses_gradient and not process.flat))
+        constant = source.affine and not source.uses_point and (process.flat or not source.uses_gradient)
+        return Scheme(steps, not frozen, source.affine_in_gradient, not frozen and not constant)
+
+
+class Columns(NamedTuple):
+    """What each path leaves behind."""
+
+    total: Scalar            # S
+    frozen: Scalar           # S with (yhat, zhat) frozen over each step too: the functional of a policy
+    mismatch: Scalar         # g(X_T) - yhat_T
+    mismatch2: Scalar        # its square
+    growth: Scalar           # max over time of log Gamma
+    residual2: Scalar        # int |f(s, X, yhat, zhat) - drift of yhat|^2 ds
+    slope_u2: Scalar         # int |c_s - c_k|^2 ds along (X, yhat, zhat)
+    slope_z2: Scalar         # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
+    slope_x2: Scalar         # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
+
+
+class Trace(NamedTuple):
+    """Paths at the start of each step."""
+
+    x: Float[Array, "steps paths d"]
+    y: Float[Array, "steps paths"]
+    total: Float[Array, "steps paths"]      # the part of S accumulated so far
+    log_gamma: Float[Array, "steps paths"]
+
+
+class Noise(NamedTuple):
+    """Standard normals of the two halves of each step, and where the step is cut."""
+
+    first: Float[Array, "steps paths normals"]
+    second: Float[Array, "steps paths normals"]
+    cut: Float[Array, "steps paths"]
+
+
+def draw(key: Key[Array, ""], process: AbstractProcess, scheme: Scheme, paths: int) -> Noise:
+    keys = jax.random.split(key, 3)
+    shape = (scheme.steps, paths)
+    if not scheme.random_time:
+        return Noise(jax.random.normal(keys[0], (*shape, process.normals)), jnp.zeros((*shape, 0)), jnp.ones(shape))
+    normals = jax.random.normal(keys[0], (2, *shape, process.normals))
+    return Noise(normals[0], normals[1], jax.random.uniform(keys[1], shape))
+
+
+def simulate(
+    model: Model,
+    surrogate: AbstractSurrogate,
+    scheme: Scheme,
+    starts: Float[Array, "paths d"],
+    y0: Float[Array, " paths"],
+    noise: Noise,
+) -> tuple[Columns, "Trace"]:
+    """Run the paths from `starts` with yhat_0 = y0; return their columns and their history."""
+    paths = starts.shape[0]
+    zero = jnp.zeros(paths, dtype=starts.dtype)
+    probe = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=starts.shape[1:]), 1.0, -1.0).astype(starts.dtype)
+    state = _State(starts, y0.astype(starts.dtype), zero, zero, zero, zero, zero, zero, zero, zero)
+    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0))
+
+    def body(state: _State, inputs: tuple) -> tuple:
+        return step(inputs[0], state, *inputs[1:]), Trace(state.x, state.y, state.total, state.log_gamma)
+
+    times = jnp.arange(scheme.steps) * (model.horizon / scheme.steps)
+    end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), *noise))
+    g = jax.vmap(model.terminal)(end.x)
+    mismatch = g - end.y
+    payoff = jnp.exp(end.log_gamma) * g
+    return Columns(
+        end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.growth,
+        end.residual2, end.slope_u2, end.slope_z2, end.slope_x2,
+    ), visited
+
+
+class _State(NamedTuple):
+    x: Point
+    y: Scalar               # yhat, run forward
+    log_gamma: Scalar
+    total: Scalar
+    frozen: Scalar
+    growth: Scalar
+    residual2: Scalar
+    slope_u2: Scalar
+    slope_z2: Scalar
+    slope_x2: Scalar
+
+
+def _step(
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State,
+    first: Float[Array, " normals"], second: Float[Array, " normals"], cut: Scalar,
+) -> _State:
+    process, f = model.process, model.source
+    h = model.horizon / scheme.steps
+    x, y = state.x, state.y
+    q, hessian = _chart_gradient(process, surrogate, scheme.second_order, probe, t, x)
+    p = process.gradient(x, q)
+    f0, (c, b) = jax.value_and_grad(f, argnums=(2, 3))(t, x, y, p)
+    tilt = process.tilt(x, b)
+    drift0 = f0 - tilt @ q
+    gamma = jnp.exp(state.log_gamma)
+
+    x1, dw1 = process.step(t, x, cut * h, first, tilt)
+    m1, q1 = _martingale(process, hessian, t, x, q, dw1, cut * h)
+    if scheme.random_time:
+        t1 = t + cut * h
+        x2, dw2 = process.step(t1, x1, (1 - cut) * h, second, tilt)
+        m2, _ = _martingale(process, hessian, t1, x1, q1, dw2, (1 - cut) * h)
+        y1 = y - drift0 * cut * h + m1
+        p1 = process.gradient(x1, q1)
+        gamma1 = gamma * jnp.exp(c * cut * h)
+        f1 = f(t1, x1, y1, p1)
+        drift1 = f1 - tilt @ q1
+        total = gamma1 * h * (drift1 - c * y1) - gamma * m1 - gamma1 * m2
+        f1_frozen = f(t1, x1, y, process.gradient(x1, q))
+        frozen = gamma1 * h * (f1_frozen - tilt @ q - c * y) - gamma * m1 - gamma1 * m2
+        y2 = y - drift1 * h + m1 + m2
+    else:
+        # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
+        x2, y2 = x1, y - drift0 * h + m1
+        total = frozen = h * drift0 - m1
+        drift1 = drift0
+    log_gamma = state.log_gamma + c * h
+    sums = [state.residual2 + h * (drift1 - drift0) ** 2, state.slope_u2, state.slope_z2, state.slope_x2]
+    if scheme.track:
+        along = _slope_change(model, t1, x1, y1, p1, c, tilt)
+        beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
+        sums[1:] = [sums[1] + h * along[0], sums[2] + h * along[1], sums[3] + h * (beside[0] + beside[1])]
+    growth = jnp.maximum(state.growth, log_gamma)
+    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums)
+
+
+class _Hessian(NamedTuple):
+    """H = a I + b n n^T in the chart; absent where zhat is frozen."""
+
+    a: Scalar
+    b: Scalar
+    n: Point
+
+    def __call__(self, v: Point) -> Point:
+        return self.a * v + self.b * (self.n @ v) * self.n
+
+
+def _chart_gradient(
+    process: AbstractProcess, surrogate: AbstractSurrogate, second_order: bool, probe: Point, t: Scalar, x: Point
+) -> tuple[Point, _Hessian | None]:
+    """The surrogate's gradient in the chart at x; and its Hessian, projected from two directional derivatives."""
+    def chart(y: Point) -> Point:
+        moved = process.move(x, y)
+        return process.pull(moved, surrogate.gradient(t, moved))
+
+    if not second_order:
+        return chart(jnp.zeros_like(x)), None
+    q, along = jax.linearize(chart, jnp.zeros_like(x))
+    n = q / jnp.sqrt(q @ q + jnp.finfo(x.dtype).tiny)
+    b_plus_a = n @ along(n)
+    trace = probe @ along(probe)            # Hutchinson's estimate; any number will do, a good one saves variance
+    a = (trace - b_plus_a) / max(x.shape[0] - 1, 1) if x.shape[0] > 1 else jnp.zeros_like(trace)
+    return q, _Hessian(a, b_plus_a - a, n)
+
+
+def _martingale(
+    process: AbstractProcess, hessian: _Hessian | None, t: Scalar, x: Point, q: Point, dw: Point, dt: Scalar
+) -> tuple[Scalar, Point]:
+    """int zhat . dW over a part of a step that starts at x with chart gradient q; and q at its end."""
+    y = process.spread(t, x, dw)
+    if hessian is None:
+        return q @ y, q
+    change = hessian(y)
+    z = process.noise(t, x, hessian.n)
+    trace = hessian.a * process.intensity(t, x) + hessian.b * (z @ z)
+    return q @ y + (y @ change - trace * dt) / 2, q + change
+
+
+def _slope_change(
+    model: Model, t: Scalar, x: Point, y: Scalar, p: Point, c: Scalar, tilt: Point
+) -> tuple[Scalar, Scalar]:
+    """|c_s - c_k|^2 and |beta_s - beta_k|^2 for the slopes at another point of the step."""
+    c1, b1 = jax.grad(model.source, argnums=(2, 3))(t, x, y, p)
+    beta = model.process.whiten(t, x, model.process.tilt(x, b1) - tilt)
+    return (c1 - c) ** 2, beta @ beta

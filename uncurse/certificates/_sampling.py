@@ -1,0 +1,151 @@
+"""Draws paths chunk by chunk, so that memory stays bounded, and hands their columns to a certificate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from ..statistics import Moments
+from ..surrogates import AbstractSurrogate
+from ._base import AbstractCertificate, PerPoint
+from ._paths import Columns, Model, Scheme, Trace, draw, simulate
+from .step import Stepped, coarsen
+
+
+class Chunk(eqx.Module):
+    """Columns shaped (points, paths); `coarse` is there for stepped processes only."""
+
+    fine: Columns
+    coarse: Columns | None
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Paths of one model and scheme from fixed starting points.
+
+    rows: paths simulated at once, over all points; it bounds memory, and is one compiled shape.
+    """
+
+    model: Model
+    scheme: Scheme
+    starts: Float[np.ndarray, "n d"]
+    rows: int
+
+    @property
+    def block(self) -> int:
+        """Points simulated at once."""
+        return min(len(self.starts), self.rows)
+
+    @property
+    def width(self) -> int:
+        """Paths a point in one chunk."""
+        return self.rows // self.block
+
+    def chunks(self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int) -> Iterator[tuple[int, Chunk]]:
+        """Chunks that together hold at least `count` paths for each point, with the first point of each chunk.
+
+        Every point has had the same number of paths when the iteration returns to point 0.
+        """
+        for round_ in range(-(-count // self.width)):
+            for first in range(0, len(self.starts), self.block):
+                at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
+                starts = np.repeat(self.starts[at], self.width, axis=0).astype(np.float32)
+                values = np.repeat(y0[at], self.width).astype(np.float32)
+                chunk = np.array([round_, first], dtype=np.uint32)
+                fine, coarse = _run(self.model, surrogate, self.scheme, starts, values, key, chunk)
+                keep = min(self.block, len(self.starts) - first)
+                yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
+
+    def moments(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int, certificate: AbstractCertificate
+    ) -> Iterator[Moments]:
+        """Accumulate the certificate's columns; yields after each full round over the points."""
+        total: Moments | None = None
+        parts: list[Moments] = []
+        for first, chunk in self.chunks(surrogate, y0, key, count):
+            parts.append(Moments.of(columns_of(certificate, chunk, y0[first : first + self.block])))
+            if first + self.block >= len(self.starts):
+                whole = Moments.concatenate(parts)
+                total = whole if total is None else total.merge(whole)
+                parts = []
+                yield total
+
+    def pilot(self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int) -> Chunk:
+        """All the columns of a small sample."""
+        rounds: dict[int, list[Chunk]] = {}
+        for first, chunk in self.chunks(surrogate, y0, key, count):
+            rounds.setdefault(first, []).append(chunk)
+        along_paths = [jax.tree.map(lambda *a: np.concatenate(a, axis=1), *chunks) for chunks in rounds.values()]
+        return jax.tree.map(lambda *a: np.concatenate(a, axis=0), *along_paths)
+
+    def visited(self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""]) -> "Visited":
+        """One chunk of paths with their history: what methods learn from."""
+        at = np.resize(np.arange(len(self.starts)), self.rows)
+        starts = self.starts[at].astype(np.float32)
+        values = y0[at].astype(np.float32)
+        return Visited(at, *_visit(self.model, surrogate, self.scheme, starts, values, key))
+
+    def _shaped(self, columns: Columns, keep: int) -> Columns:
+        return Columns(*(np.asarray(c).reshape(self.block, self.width)[:keep] for c in columns))
+
+
+class Visited(eqx.Module):
+    """Paths with their history."""
+
+    point: np.ndarray       # which starting point each path belongs to
+    columns: Columns
+    trace: Trace
+
+
+def columns_of(certificate: AbstractCertificate, chunk: Chunk, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    if isinstance(certificate, Stepped):
+        assert chunk.coarse is not None
+        return certificate.pair_columns(chunk.fine, chunk.coarse, y0)
+    return certificate.columns(chunk.fine, y0)
+
+
+def rows_for(dim: int, width: int, budget: int = 2**22) -> int:
+    """Paths at once so that an array of (paths, width, dim) numbers stays within `budget` entries."""
+    fit = max(budget // max(dim * width, 1), 1)
+    return int(np.clip(2 ** int(np.log2(fit)), 16, 4096))
+
+
+@eqx.filter_jit
+def _run(
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, key: Key[Array, ""], chunk: Array
+) -> tuple[Columns, Columns | None]:
+    key = jax.random.fold_in(jax.random.fold_in(key, chunk[0]), chunk[1])
+    noise = draw(key, model.process, scheme, starts.shape[0])
+    fine, _ = simulate(model, surrogate, scheme, starts, y0, noise)
+    if model.process.exact:
+        return fine, None
+    half = Scheme(scheme.steps // 2, scheme.random_time, scheme.second_order, scheme.track)
+    coarse, _ = simulate(model, surrogate, half, starts, y0, coarsen(noise, jax.random.fold_in(key, 1)))
+    return fine, coarse
+
+
+@eqx.filter_jit
+def _visit(
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, key: Key[Array, ""]
+) -> tuple[Columns, Trace]:
+    return simulate(model, surrogate, scheme, starts, y0, draw(key, model.process, scheme, starts.shape[0]))
+
+
+@eqx.filter_jit
+def terminal_values(model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""]) -> Float[Array, " paths"]:
+    """g(X_T) with f dropped: the linear problem that the baseline reports."""
+    process = model.process
+    count = 1 if process.exact else steps
+    h = model.horizon / count
+    step = jax.vmap(process.step, in_axes=(None, 0, None, 0, None))
+
+    def body(x: Array, k: Array) -> tuple[Array, None]:
+        xi = jax.random.normal(jax.random.fold_in(key, k), (x.shape[0], process.normals))
+        return step(k * h, x, h, xi, jnp.zeros(process.dim))[0], None
+
+    end, _ = jax.lax.scan(body, starts, jnp.arange(count))
+    return jax.vmap(model.terminal)(end)

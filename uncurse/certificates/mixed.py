@@ -1,0 +1,115 @@
+"""Theorem 5: everything else, with a remainder that is estimated."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from .._solution import Guarantee
+from ..statistics import Moments
+from ..surrogates import AbstractSurrogate
+from ._base import AbstractCertificate, Bounds, PerPoint, stack, upper_mean
+from ._paths import Columns, Model
+
+
+@dataclass(frozen=True)
+class Mixed(AbstractCertificate):
+    """u = E[S] + E int Gamma q ds for any f(t, x, u, grad), where the linearisation remainder is estimated:
+
+        |E int Gamma q ds| ~ Gamma T E |rho(a xi, zeta xi')| + Gamma |c_s - c_k|_2 a sqrt(T) + Gamma |beta_s - beta_k|_2 zeta sqrt(T),
+        rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v at points (t, x, y, z) that the pilot visited,
+
+    with errors of the size that the mismatch shows, a = |A|_2 for e and zeta = |A|_2 / sqrt(T) for |v|, Gaussian xi, and v
+    taken at random or along f_z, whichever is worse. Sizes for all times are taken from the end, and signs do not cancel: that
+    is cautious, but not proved.
+
+    One Newton step with error a leaves about r = remainder(a); the next would leave (r/a) r, and so on: the sum is within
+    r / (1 - r/a)^2. Where r/a reaches `BELIEVED`, the surrogate is too far away for that, and both ends are infinite.
+
+    Guarantee: estimate.
+    """
+
+    horizon: float
+    rho: PerPoint           # T E |rho|, from the pilot
+
+    BELIEVED = 0.4
+
+    @staticmethod
+    def of(horizon: float, rho: PerPoint) -> "Mixed":
+        words = "the remainder of the linearisation was estimated from samples of f around the pilot's paths"
+        return Mixed((words,), horizon, rho)
+
+    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+        return stack(paths.total, paths.mismatch2, paths.slope_u2, paths.slope_z2, np.exp(paths.growth))
+
+    def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
+        value, sampling = moments.mean[:, 0], z * moments.error[:, 0]
+        mismatch2, slope_u2, slope_z2, weight = (upper_mean(moments, k, z) for k in (1, 2, 3, 4))
+        remainder = weight * self.rho
+        step = weight * np.sqrt(mismatch2) * (np.sqrt(self.horizon * slope_u2) + np.sqrt(slope_z2))
+        ratio = (remainder + step) / np.maximum(np.sqrt(mismatch2), np.finfo(np.float64).tiny)
+        believed = ratio < self.BELIEVED
+        bias = np.where(believed, (remainder + step) / (1 - np.minimum(ratio, self.BELIEVED)) ** 2, np.inf)
+        half = sampling + bias
+        budget = {"sampling": sampling, "linearisation": remainder, "time step": step}
+        return Bounds(value, value - half, value + half, budget, Guarantee.estimate)
+
+
+@eqx.filter_jit
+def sampled_remainder(
+    model: Model,
+    surrogate: AbstractSurrogate,
+    key: Key[Array, ""],
+    t: Float[Array, " m"],
+    x: Float[Array, "m d"],
+    y: Float[Array, " m"],
+    size: Float[Array, " m"],
+) -> Float[Array, " m"]:
+    """T E |rho| at each visited point, for errors of the given size there."""
+    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, size: Array) -> Array:
+        process, f = model.process, model.source
+        p = surrogate.gradient(t, x)
+        q = process.pull(x, p)
+        f0, (c, b) = jax.value_and_grad(f, argnums=(2, 3))(t, x, y, p)
+        tilt = process.tilt(x, b)
+        keys = jax.random.split(key, 3)
+        random = jax.random.normal(keys[0], x.shape)
+
+        def rho(direction: Array, draws: Array) -> Array:
+            norm = jnp.sqrt(jnp.sum(process.noise(t, x, direction) ** 2)) + jnp.finfo(x.dtype).tiny
+            e, v = size * draws[0], size / jnp.sqrt(model.horizon) * draws[1] * direction / norm
+            f1 = f(t, x, y + e, process.gradient(x, q + v))
+            return jnp.abs(f1 - f0 - c * e - tilt @ v)
+
+        draws = jax.random.normal(keys[1], (8, 2))
+        means = [jnp.mean(jax.vmap(partial(rho, direction))(draws)) for direction in (random, tilt)]
+        return model.horizon * jnp.maximum(*means)
+
+    return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, size)
+
+
+@eqx.filter_jit
+def sampled_curvature(
+    model: Model, surrogate: AbstractSurrogate, key: Key[Array, ""], t: Float[Array, " m"], x: Float[Array, "m d"], y: Float[Array, " m"]
+) -> Float[Array, ""]:
+    """The largest |d2f/dz2| found by power iteration at visited points: an estimate of K from below."""
+    def one(key: Key[Array, ""], t: Array, x: Array, y: Array) -> Array:
+        process = model.process
+        q = process.pull(x, surrogate.gradient(t, x))
+
+        def slope(q: Array) -> Array:
+            return process.tilt(x, jax.grad(model.source, argnums=3)(t, x, y, process.gradient(x, q)))
+
+        def iterate(v: Array, _: None) -> tuple[Array, Array]:
+            unit = v / (jnp.sqrt(jnp.sum(process.noise(t, x, v) ** 2)) + jnp.finfo(x.dtype).tiny)
+            image = jax.jvp(slope, (q,), (unit,))[1]
+            return image, jnp.sqrt(jnp.sum(process.whiten(t, x, image) ** 2))
+
+        _, norms = jax.lax.scan(iterate, jax.random.normal(key, x.shape), None, length=8)
+        return norms[-1]
+
+    return jnp.max(jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y))

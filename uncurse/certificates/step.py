@@ -1,0 +1,65 @@
+"""Theorem 6: processes that are stepped, with their step bias estimated from coupled coarse and fine paths."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from .._solution import Guarantee
+from ..statistics import Moments
+from ._base import AbstractCertificate, Bounds, PerPoint
+from ._paths import Columns, Noise
+
+
+@dataclass(frozen=True)
+class Stepped(AbstractCertificate):
+    """Euler's scheme has weak order one (Talay and Tubaro 1990): with N steps E S_N = u + C/N + o(1/N), so
+
+        u = E S_N + E[S_N - S_{N/2}] + o(1/N).
+
+    Both are driven by the same noise, so the difference is sampled well (Giles 2008); it corrects the value, and its size
+    with its own error is the time-step part of the budget. The rest of the interval is the inner theorem's.
+
+    Guarantee: estimate, since the order is asymptotic.
+    """
+
+    inner: AbstractCertificate
+
+    @staticmethod
+    def of(inner: AbstractCertificate) -> "Stepped":
+        words = "the process is stepped: its bias is taken to halve with the step"
+        return Stepped((*inner.assumptions, words), inner)
+
+    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+        raise TypeError("a stepped certificate needs coarse paths too: call pair_columns")
+
+    def pair_columns(self, fine: Columns, coarse: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+        difference = np.asarray(fine.total, dtype=np.float64) - np.asarray(coarse.total, dtype=np.float64)
+        return np.concatenate([self.inner.columns(fine, y0), difference[..., None]], axis=-1)
+
+    def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
+        inner = self.inner.bounds(moments, y0, z)
+        shift = moments.mean[:, -1]
+        step = np.abs(shift) + z * moments.error[:, -1]
+        budget = dict(inner.budget)
+        budget["time step"] = budget["time step"] + step
+        low, high = inner.low + shift - step, inner.high + shift + step
+        return Bounds(inner.value + shift, low, high, budget, Guarantee.estimate)
+
+
+def coarsen(noise: Noise, key: Key[Array, ""]) -> Noise:
+    """The same Brownian paths on half as many steps; the random time of each pair of steps is one of its two."""
+    first, second, cut = (a.reshape(a.shape[0] // 2, 2, *a.shape[1:]) for a in noise)
+    if second.shape[-1] == 0:
+        return Noise((first[:, 0] + first[:, 1]) / jnp.sqrt(2.0), second[:, 0], cut[:, 0])
+    before, after = jnp.sqrt(cut)[..., None] * first, jnp.sqrt(1 - cut)[..., None] * second
+    late = jax.random.bernoulli(key, shape=cut[:, 0].shape)
+    late_ = late[..., None]
+    up_to = jnp.where(late_, before[:, 0] + after[:, 0] + before[:, 1], before[:, 0])
+    rest = before[:, 0] + after[:, 0] + before[:, 1] + after[:, 1] - up_to
+    new_cut = jnp.where(late, (1 + cut[:, 1]) / 2, cut[:, 0] / 2)
+    scale = jnp.sqrt(2 * new_cut)[..., None], jnp.sqrt(2 * (1 - new_cut))[..., None]
+    tiny = jnp.finfo(new_cut.dtype).tiny
+    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut)

@@ -1,0 +1,30 @@
+"""How a surrogate is found: one file a method. Methods propose; they never report a number."""
+
+from typing import Any
+
+from ..problems import ParabolicPDE
+from ..surrogates import AbstractSurrogate
+from ._base import AbstractMethod as AbstractMethod
+from ._base import Setting as Setting
+from ._base import State as State
+from .smoothing import Smoothing as Smoothing
+
+METHODS: dict[str, type[AbstractMethod]] = {m.name: m for m in (Smoothing,)}
+
+
+def plan(method: str | AbstractMethod | None) -> list[AbstractMethod]:
+    """The methods to try, in order: all that the tolerance loop may use, or the one asked for."""
+    if method is None:
+        return [Smoothing()]
+    if isinstance(method, AbstractMethod):
+        return [method]
+    if isinstance(method, str) and method in METHODS:
+        return [METHODS[method]()]
+    raise ValueError(f"method must be None, a method object, or one of {', '.join(map(repr, METHODS))}; got {method!r}")
+
+
+def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:
+    """A surrogate with the right shapes and no meaning yet, to read saved arrays into."""
+    from ..surrogates import skeleton as build
+
+    return build(problem, recipe)

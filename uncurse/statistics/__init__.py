@@ -1,0 +1,7 @@
+"""Accumulators, intervals and random streams."""
+
+from ._moments import Moments as Moments
+from ._quantiles import half_width_factor as half_width_factor
+from ._streams import Purpose as Purpose
+from ._streams import host_stream as host_stream
+from ._streams import stream as stream

@@ -1,0 +1,18 @@
+"""Rebuilds the shape of a saved surrogate, for its arrays to be read into."""
+
+from typing import Any
+
+import numpy as np
+
+from ..problems import ParabolicPDE
+from ._base import AbstractSurrogate
+from ._smoothed import Smoothed
+
+
+def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:
+    """A surrogate of the class and sizes that `recipe` names, for this problem."""
+    rng = np.random.default_rng(0)
+    kind = recipe.get("class")
+    if kind == "Smoothed":
+        return Smoothed.of(problem, int(recipe["pairs"]), rng)
+    raise ValueError(f"unknown surrogate {kind!r} in a saved file: written by another version of uncurse?")

@@ -1,0 +1,61 @@
+"""Named problems: `uc.zoo.hjb(dim=100)`, or by the name of the command line, `uc.zoo.get("hjb", dim=100)`."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ._case import Case as Case
+from ._finance import black_scholes_barenblatt as black_scholes_barenblatt
+from ._finance import default_risk as default_risk
+from ._finance import different_rates as different_rates
+from ._gradient import burgers as burgers
+from ._gradient import hjb as hjb
+from ._gradient import quadratic_gradient as quadratic_gradient
+from ._reaction import allen_cahn as allen_cahn
+from ._reaction import reaction_diffusion as reaction_diffusion
+from ._reaction import semilinear_heat as semilinear_heat
+from ._reaction import sine_gordon as sine_gordon
+
+cases: dict[str, Callable[..., Case]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        hjb,
+        allen_cahn,
+        semilinear_heat,
+        sine_gordon,
+        quadratic_gradient,
+        burgers,
+        reaction_diffusion,
+        black_scholes_barenblatt,
+        default_risk,
+        different_rates,
+    )
+}
+"""The name on the command line -> the function that makes the case; its signature says which parameters there are."""
+
+
+def names() -> list[str]:
+    """The names on the command line."""
+    return list(cases)
+
+
+def get(name: str, **parameters: Any) -> Case:
+    """The case of that name; underscores do as well as hyphens.
+
+    Raises:
+        ValueError: no such name; the message holds the nearest one and all others.
+        TypeError: a parameter that the case does not have.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string; got {name!r} of type {type(name).__name__}")
+    key = name.strip().lower().replace("_", "-")
+    if key not in cases:
+        near = difflib.get_close_matches(key, cases, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"name must be a case of the zoo; got {name!r}.{hint} The zoo has: {', '.join(cases)}")
+    signature = inspect.signature(cases[key])
+    if unknown := [p for p in parameters if p not in signature.parameters]:
+        options = ", ".join(f"{p.name} = {p.default}" for p in signature.parameters.values())
+        raise TypeError(f"{key} has no parameter {unknown[0]!r}; it has {options}")
+    return cases[key](**parameters)
