@@ -160,7 +160,7 @@ class _Run:
         y0, setting = guess, self._setting(STEPS)
         for method in self.methods:
             with self.clock.stage("train"):
-                state = method.init(setting, None if self.best is None else self.best.surrogate)
+                state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
             while True:
                 improved = self._keep(proposal)

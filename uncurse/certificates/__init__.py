@@ -5,6 +5,7 @@ from ._base import Bounds as Bounds
 from ._paths import Columns as Columns
 from ._paths import Model as Model
 from ._paths import Scheme as Scheme
+from ._paths import Trace as Trace
 from ._paths import simulate as simulate
 from ._sampling import Chunk as Chunk
 from ._sampling import Sampler as Sampler

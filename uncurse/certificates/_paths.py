@@ -88,6 +88,7 @@ class Trace(NamedTuple):
 
     x: Float[Array, "steps paths d"]
     y: Float[Array, "steps paths"]
+    q: Float[Array, "steps paths d"]        # the surrogate's gradient in the chart
     total: Float[Array, "steps paths"]      # the part of S accumulated so far
     log_gamma: Float[Array, "steps paths"]
 
@@ -125,7 +126,8 @@ def simulate(
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0))
 
     def body(state: _State, inputs: tuple) -> tuple:
-        return step(inputs[0], state, *inputs[1:]), Trace(state.x, state.y, state.total, state.log_gamma)
+        after, q = step(inputs[0], state, *inputs[1:])
+        return after, Trace(state.x, state.y, q, state.total, state.log_gamma)
 
     times = jnp.arange(scheme.steps) * (model.horizon / scheme.steps)
     end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), *noise))
@@ -154,7 +156,7 @@ class _State(NamedTuple):
 def _step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State,
     first: Float[Array, " normals"], second: Float[Array, " normals"], cut: Scalar,
-) -> _State:
+) -> tuple[_State, Point]:
     process, f = model.process, model.source
     h = model.horizon / scheme.steps
     x, y = state.x, state.y
@@ -192,7 +194,7 @@ def _step(
         beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
         sums[1:] = [sums[1] + h * along[0], sums[2] + h * along[1], sums[3] + h * (beside[0] + beside[1])]
     growth = jnp.maximum(state.growth, log_gamma)
-    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums)
+    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums), q
 
 
 class _Hessian(NamedTuple):

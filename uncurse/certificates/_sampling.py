@@ -56,7 +56,7 @@ class Sampler:
                 starts = np.repeat(self.starts[at], self.width, axis=0).astype(np.float32)
                 values = np.repeat(y0[at], self.width).astype(np.float32)
                 chunk = np.array([round_, first], dtype=np.uint32)
-                fine, coarse = _run(self.model, surrogate, self.scheme, starts, values, key, chunk)
+                fine, coarse, _ = _run(self.model, surrogate, self.scheme, starts, values, key, chunk)
                 keep = min(self.block, len(self.starts) - first)
                 yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
 
@@ -84,10 +84,11 @@ class Sampler:
 
     def visited(self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""]) -> "Visited":
         """One chunk of paths with their history: what methods learn from."""
-        at = np.resize(np.arange(len(self.starts)), self.rows)
+        at = np.resize(np.arange(len(self.starts)), self.block * self.width)
         starts = self.starts[at].astype(np.float32)
         values = y0[at].astype(np.float32)
-        return Visited(at, *_visit(self.model, surrogate, self.scheme, starts, values, key))
+        fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, key, np.zeros(2, dtype=np.uint32))
+        return Visited(at, fine, trace)
 
     def _shaped(self, columns: Columns, keep: int) -> Columns:
         return Columns(*(np.asarray(c).reshape(self.block, self.width)[:keep] for c in columns))
@@ -117,22 +118,15 @@ def rows_for(dim: int, width: int, budget: int = 2**22) -> int:
 @eqx.filter_jit
 def _run(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, key: Key[Array, ""], chunk: Array
-) -> tuple[Columns, Columns | None]:
+) -> tuple[Columns, Columns | None, Trace]:
     key = jax.random.fold_in(jax.random.fold_in(key, chunk[0]), chunk[1])
     noise = draw(key, model.process, scheme, starts.shape[0])
-    fine, _ = simulate(model, surrogate, scheme, starts, y0, noise)
+    fine, trace = simulate(model, surrogate, scheme, starts, y0, noise)
     if model.process.exact:
-        return fine, None
+        return fine, None, trace
     half = Scheme(scheme.steps // 2, scheme.random_time, scheme.second_order, scheme.track)
     coarse, _ = simulate(model, surrogate, half, starts, y0, coarsen(noise, jax.random.fold_in(key, 1)))
-    return fine, coarse
-
-
-@eqx.filter_jit
-def _visit(
-    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, key: Key[Array, ""]
-) -> tuple[Columns, Trace]:
-    return simulate(model, surrogate, scheme, starts, y0, draw(key, model.process, scheme, starts.shape[0]))
+    return fine, coarse, trace
 
 
 @eqx.filter_jit

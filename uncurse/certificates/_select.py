@@ -48,7 +48,7 @@ def theorems(
     if not source.uses_value and not source.affine_in_gradient:
         curvature = None
         if source.gradient_curvature is None and source.smooth:
-            curvature = float(sampled_curvature(sampler.model, surrogate, key, *_visited_points(sampler, surrogate, y0, key)[:3]))
+            curvature = float(sampled_curvature(sampler.model, key, *_visited_points(sampler, surrogate, y0, key)[:4]))
         smooth = GradientSmooth.of(source, curvature)
     certificates = [c for c in found if c is not None]
     if smooth is not None:
@@ -106,21 +106,20 @@ def _paths_needed(
 
 
 def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> tuple:
-    """(t, x, y, point) at random steps of fresh paths."""
+    """(t, x, y, q, point) at random steps of fresh paths."""
     visited = sampler.visited(surrogate, y0, key)
     steps, paths = visited.trace.y.shape
     wanted = max(SAMPLED_POINTS, len(y0))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     which, step = np.resize(np.arange(paths), wanted), rng.integers(0, steps, wanted)
     t = (step * sampler.model.horizon / steps).astype(np.float32)
-    x = np.asarray(visited.trace.x)[step, which]
-    y = np.asarray(visited.trace.y)[step, which]
-    return t, x, y, visited.point[which]
+    x, y, q = (np.asarray(a)[step, which] for a in (visited.trace.x, visited.trace.y, visited.trace.q))
+    return t, x, y, q, visited.point[which]
 
 
 def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, pilot: Chunk, y0: PerPoint, key: jax.Array) -> Mixed:
-    t, x, y, point = _visited_points(sampler, surrogate, y0, key)
+    t, x, y, q, point = _visited_points(sampler, surrogate, y0, key)
     size = np.sqrt(np.mean(np.asarray(pilot.fine.mismatch2, dtype=np.float64), axis=1))
-    rho = np.asarray(sampled_remainder(sampler.model, surrogate, key, t, x, y, size[point].astype(np.float32)), dtype=np.float64)
+    rho = np.asarray(sampled_remainder(sampler.model, key, t, x, y, q, size[point].astype(np.float32)), dtype=np.float64)
     count = np.maximum(np.bincount(point, minlength=len(y0)), 1)
     return Mixed.of(sampler.model.horizon, np.bincount(point, rho, minlength=len(y0)) / count)

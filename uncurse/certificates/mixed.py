@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Key
 
 from .._solution import Guarantee
 from ..statistics import Moments
-from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, Bounds, PerPoint, stack, upper_mean
 from ._paths import Columns, Model
 
@@ -62,18 +61,17 @@ class Mixed(AbstractCertificate):
 @eqx.filter_jit
 def sampled_remainder(
     model: Model,
-    surrogate: AbstractSurrogate,
     key: Key[Array, ""],
     t: Float[Array, " m"],
     x: Float[Array, "m d"],
     y: Float[Array, " m"],
+    q: Float[Array, "m d"],
     size: Float[Array, " m"],
 ) -> Float[Array, " m"]:
     """T E |rho| at each visited point, for errors of the given size there."""
-    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, size: Array) -> Array:
+    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array, size: Array) -> Array:
         process, f = model.process, model.source
-        p = surrogate.gradient(t, x)
-        q = process.pull(x, p)
+        p = process.gradient(x, q)
         f0, (c, b) = jax.value_and_grad(f, argnums=(2, 3))(t, x, y, p)
         tilt = process.tilt(x, b)
         keys = jax.random.split(key, 3)
@@ -89,17 +87,16 @@ def sampled_remainder(
         means = [jnp.mean(jax.vmap(partial(rho, direction))(draws)) for direction in (random, tilt)]
         return model.horizon * jnp.maximum(*means)
 
-    return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, size)
+    return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, q, size)
 
 
 @eqx.filter_jit
 def sampled_curvature(
-    model: Model, surrogate: AbstractSurrogate, key: Key[Array, ""], t: Float[Array, " m"], x: Float[Array, "m d"], y: Float[Array, " m"]
+    model: Model, key: Key[Array, ""], t: Float[Array, " m"], x: Float[Array, "m d"], y: Float[Array, " m"], q: Float[Array, "m d"]
 ) -> Float[Array, ""]:
     """The largest |d2f/dz2| found by power iteration at visited points: an estimate of K from below."""
-    def one(key: Key[Array, ""], t: Array, x: Array, y: Array) -> Array:
+    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array) -> Array:
         process = model.process
-        q = process.pull(x, surrogate.gradient(t, x))
 
         def slope(q: Array) -> Array:
             return process.tilt(x, jax.grad(model.source, argnums=3)(t, x, y, process.gradient(x, q)))
@@ -112,4 +109,4 @@ def sampled_curvature(
         _, norms = jax.lax.scan(iterate, jax.random.normal(key, x.shape), None, length=8)
         return norms[-1]
 
-    return jnp.max(jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y))
+    return jnp.max(jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, q))

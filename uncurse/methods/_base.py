@@ -45,7 +45,7 @@ class AbstractMethod(abc.ABC):
     name: str
 
     @abc.abstractmethod
-    def init(self, setting: Setting, base: AbstractSurrogate | None) -> State:
+    def init(self, setting: Setting, base: AbstractSurrogate | None, y0: Float[np.ndarray, " n"]) -> State:
         """The first surrogate; `base` is the best one that an earlier method found."""
 
     @abc.abstractmethod

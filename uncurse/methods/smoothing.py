@@ -23,7 +23,7 @@ class Smoothing(AbstractMethod):
     def __init__(self, pairs: int | None = None):
         self.pairs = pairs
 
-    def init(self, setting: Setting, base: AbstractSurrogate | None) -> State:
+    def init(self, setting: Setting, base: AbstractSurrogate | None, y0: Float[np.ndarray, " n"]) -> State:
         pairs = self.pairs or (4 if is_smooth_terminal(setting.problem) else 32)
         surrogate = Smoothed.of(setting.problem, pairs, host_stream(setting.seed, Purpose.frame))
         return State(surrogate, 0, True)

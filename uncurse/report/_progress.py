@@ -97,7 +97,7 @@ class Progress:
             self._bar.refresh()
         elif not self._live and now - self._said >= LINE_EVERY:
             self._said = now
-            print("uncurse:", head.strip(), words, file=sys.stderr, flush=True)
+            print(f"uncurse: {head.strip()}{': ' if words else ''}{words}", file=sys.stderr, flush=True)
 
 
 def _seconds(seconds: float) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..problems import ParabolicPDE
 from ._base import AbstractSurrogate
+from ._features import Features
 from ._smoothed import Smoothed
 
 
@@ -15,4 +16,6 @@ def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate
     kind = recipe.get("class")
     if kind == "Smoothed":
         return Smoothed.of(problem, int(recipe["pairs"]), rng)
+    if kind == "Features":
+        return Features.skeleton(problem, skeleton(problem, recipe["base"]), recipe)
     raise ValueError(f"unknown surrogate {kind!r} in a saved file: written by another version of uncurse?")

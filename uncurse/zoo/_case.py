@@ -59,7 +59,8 @@ def make(
     """A case whose problem carries the same reference."""
     known = None if reference is None else Reference(reference, origin, digits, error)
     problem = ParabolicPDE(
-        process=process, source=source, terminal=terminal, horizon=horizon, bounds=bounds, reference=known, name=name
+        process=process, source=source, terminal=terminal, horizon=horizon, bounds=bounds, reference=known, name=name,
+        zoo={"name": name, "parameters": parameters},
     )
     return Case(
         name=name, problem=problem, at=at, reference=reference, origin=origin, digits=digits if known else 0,
