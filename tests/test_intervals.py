@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from uncurse.analysis._intervals import NotEnclosed, TooLarge, enclose, is_continuous, is_smooth
 from uncurse.analysis._ranges import curvature_bound, slope_bounds, solution_range, terminal_range
 from uncurse.problems import ParabolicPDE, SourceBounds
-from uncurse.processes import Brownian, GeometricBrownian
+from uncurse.processes import Brownian
 
 INF = np.inf
 REAL = (-INF, INF)
@@ -30,31 +30,28 @@ def whole(dim):
     return np.full(dim, -INF), np.full(dim, INF)
 
 
-# --- single operations ------------------------------------------------------------------------------------------------
-
+EVERYWHERE = ["sin", "cos", "cbrt", "tanh", "arctan", "arcsinh", "abs", "sign", "floor", "square"]
+WITHIN = {
+    "tan": (-1.5, 1.5), "exp": (-50, 50), "exp2": (-50, 50), "expm1": (-50, 50), "log": (1e-6, 1e6), "arccosh": (1, 99),
+    "sqrt": (0, 1e6), "arcsin": (-1, 1), "arccos": (-1, 1), "sinh": (-20, 20), "cosh": (-20, 20), "log1p": (-0.99, 1e6),
+    "arctanh": (-0.99, 0.99),
+}
+ARITHMETIC = {
+    "cube": (lambda v: v**3, REAL), "fourth": (lambda v: v**4, REAL), "float power": (lambda v: v**3.0, REAL),
+    "inverse": (lambda v: 1 / v, (0.01, 50)), "inverse square": (lambda v: v**-2.0, (-50, -0.01)),
+    "power": (lambda v: v**2.5, (0, 50)), "base": (lambda v: 1.5**v, (-50, 50)),
+    "indicator": (lambda v: 1.0 * ((v >= 0) & (v < 1)), REAL), "over": (lambda v: (v + 1) / (2 + v * v), REAL),
+}
 UNARY = {   # name: (in JAX, the same in NumPy, the domain)
-    "sin": (jnp.sin, np.sin, REAL), "cos": (jnp.cos, np.cos, REAL), "tan": (jnp.tan, np.tan, (-1.5, 1.5)),
-    "exp": (jnp.exp, np.exp, (-50.0, 50.0)), "exp2": (jnp.exp2, np.exp2, (-50.0, 50.0)),
-    "expm1": (jnp.expm1, np.expm1, (-50.0, 50.0)), "log": (jnp.log, np.log, (1e-6, 1e6)),
-    "log1p": (jnp.log1p, np.log1p, (-0.99, 1e6)), "sqrt": (jnp.sqrt, np.sqrt, (0.0, 1e6)),
-    "rsqrt": (jax.lax.rsqrt, lambda v: 1 / np.sqrt(v), (1e-6, 1e6)), "cbrt": (jnp.cbrt, np.cbrt, REAL),
-    "tanh": (jnp.tanh, np.tanh, REAL), "sigmoid": (jax.nn.sigmoid, lambda v: 1 / (1 + np.exp(-v)), (-30.0, 30.0)),
-    "atan": (jnp.arctan, np.arctan, REAL), "asin": (jnp.arcsin, np.arcsin, (-1.0, 1.0)),
-    "acos": (jnp.arccos, np.arccos, (-1.0, 1.0)), "sinh": (jnp.sinh, np.sinh, (-20.0, 20.0)),
-    "cosh": (jnp.cosh, np.cosh, (-20.0, 20.0)), "asinh": (jnp.arcsinh, np.arcsinh, REAL),
-    "acosh": (jnp.arccosh, np.arccosh, (1.0, 1e3)), "atanh": (jnp.arctanh, np.arctanh, (-0.99, 0.99)),
-    "abs": (jnp.abs, np.abs, REAL), "sign": (jnp.sign, np.sign, REAL), "floor": (jnp.floor, np.floor, REAL),
-    "square": (jnp.square, np.square, REAL), "cube": (lambda v: v**3, lambda v: v**3, REAL),
-    "fourth": (lambda v: v**4, lambda v: v**4, REAL), "inverse": (lambda v: v**-1, lambda v: 1 / v, (0.01, 50.0)),
-    "inverse square": (lambda v: v**-2, lambda v: v**-2.0, (-50.0, -0.01)),
-    "power": (lambda v: v**2.5, lambda v: v**2.5, (0.0, 50.0)), "float power": (lambda v: v**3.0, lambda v: v**3, REAL),
-    "base": (lambda v: 1.5**v, lambda v: 1.5**v, (-50.0, 50.0)), "relu": (jax.nn.relu, lambda v: np.maximum(v, 0), REAL),
+    **{name: (getattr(jnp, name), getattr(np, name), REAL) for name in EVERYWHERE},
+    **{name: (getattr(jnp, name), getattr(np, name), domain) for name, domain in WITHIN.items()},
+    **{name: (f, f, domain) for name, (f, domain) in ARITHMETIC.items()},
+    "relu": (jax.nn.relu, lambda v: np.maximum(v, 0), REAL), "rsqrt": (jax.lax.rsqrt, lambda v: v**-0.5, (1e-6, 1e6)),
+    "sigmoid": (jax.nn.sigmoid, lambda v: 1 / (1 + np.exp(-v)), (-30, 30)),
     "clip": (lambda v: jnp.clip(v, -1, 2), lambda v: np.clip(v, -1, 2), REAL),
+    "clamp": (lambda v: jax.lax.clamp(0.25, v, 1.0), lambda v: np.clip(v, 0.25, 1), REAL),
     "softplus": (jax.nn.softplus, lambda v: np.logaddexp(v, 0), REAL),
     "where": (lambda v: jnp.where(v > 0.5, v, -2 * v), lambda v: np.where(v > 0.5, v, -2 * v), REAL),
-    "indicator": (lambda v: 1.0 * ((v >= 0) & (v < 1)), lambda v: 1.0 * ((v >= 0) & (v < 1)), REAL),
-    "clamp": (lambda v: jax.lax.clamp(0.25, v, 1.0), lambda v: np.clip(v, 0.25, 1), REAL),
-    "over": (lambda v: (v + 1) / (2 + v * v), lambda v: (v + 1) / (2 + v * v), REAL),
 }
 
 
@@ -73,7 +70,7 @@ def test_single_operations_contain_their_values(name):
         assert np.all(span <= 1e-10 * (1 + np.abs(values[0, 400:])))        # tight at single points
 
 
-@pytest.mark.parametrize("name", ["sin", "cos", "exp", "tanh", "atan", "square", "cube", "abs", "clip", "softplus"])
+@pytest.mark.parametrize("name", ["sin", "cos", "exp", "tanh", "arctan", "square", "cube", "abs", "clip", "softplus"])
 def test_tight_on_proper_boxes(name):
     function, reference, _ = UNARY[name]
     for low, high in [(-2.0, 3.0), (0.2, 1.0), (-7.0, -1.5), (-1.0, 0.5)]:
@@ -94,13 +91,9 @@ def test_infinite_boxes():
     nothing = enclose(lambda u: 0.0 * u, REAL)
     assert nothing.low == nothing.high == 0
     assert enclose(lambda u: jnp.clip(jnp.exp(jnp.exp(u)), 0, 5), (0.0, 100.0)).high == 5
-
-
-def test_underflow_is_not_zero():
-    found = enclose(lambda u: jnp.exp(u) * jnp.exp(-u), (-800.0, -800.0))
+    found = enclose(lambda u: jnp.exp(u) * jnp.exp(-u), (-800.0, -800.0))       # an underflow is not 0
     assert found.low <= 1 <= found.high
-    found = enclose(lambda u: (u**40) * 1e30, (1e-20, 1e-20))
-    assert found.high > 0
+    assert enclose(lambda u: u**40 * 1e30, (1e-20, 1e-20)).high > 0
 
 
 def test_a_variable_twice():
@@ -111,11 +104,9 @@ def test_a_variable_twice():
     for f, low in ((lambda x: -x @ x, -45), (lambda x: -0.5 * x @ x, -22.5), (lambda x: (2 * x) @ (-x), -90)):
         found = enclose(f, x)
         assert found.high == 0 and low - 1e-9 < found.low <= low
-    assert enclose(lambda x: jnp.sum(x - x), x).high == 0
     different = enclose(lambda x, y: x @ y, x, x)                           # equal boxes are not equal variables
     assert different.low <= -30 and different.high >= 45
-    assert enclose(lambda x: x[:2] @ x[2:4], x).low <= -12
-    assert enclose(lambda x: jnp.outer(x, x), x).low[0, 1] <= -6
+    assert enclose(lambda x: x[:2] @ x[2:4], x).low <= -12 and enclose(lambda x: jnp.outer(x, x), x).low[0, 1] <= -6
 
 
 def test_arrays():
@@ -133,7 +124,6 @@ def test_arrays():
         "prod": (lambda x: jnp.prod(x[:5]), lambda x: np.prod(x[:5])), "cumsum": (jnp.cumsum, np.cumsum),
         "mean": (jnp.mean, np.mean), "var": (jnp.var, np.var), "norm": (jnp.linalg.norm, np.linalg.norm),
         "count": (lambda x: 1.0 * jnp.sum(x > 0), lambda x: 1.0 * np.sum(x > 0)),
-        "any": (lambda x: 1.0 * jnp.any(x > 0), lambda x: 1.0 * np.any(x > 0)),
         "stack": (lambda x: jnp.stack([x, 2 * x]).T.reshape(-1), lambda x: np.stack([x, 2 * x]).T.reshape(-1)),
         "grid": (lambda x: jnp.linspace(0, 1, 6) * x, lambda x: np.linspace(0, 1, 6) * x),
         "roll": (lambda x: jnp.roll(x, 2), lambda x: np.roll(x, 2)),
@@ -148,11 +138,10 @@ def test_arrays():
 def test_what_has_no_enclosure_says_so():
     for f, box in [
         (lambda u: 1 / u, (-1.0, 1.0)), (lambda u: 1 / u, (0.0, 1.0)), (jnp.log, (0.0, 1.0)), (jnp.sqrt, (-1.0, 1.0)),
-        (jnp.tan, (1.0, 2.0)), (lambda u: u**-2, (-1.0, 1.0)), (lambda u: u**0.5, (-1.0, 1.0)),
-        (jnp.arcsin, (0.0, 1.1)),
-        (lambda u: jax.lax.fori_loop(0, 100, lambda i, v: v * u, 1.0), (0.0, 1.0)), (jnp.round, (0.0, 3.0)),
-        (lambda u: u % 1.0, (0.0, 2.0)), (lambda u: u.astype(int) * 1.0, (0.0, 2.0)), (jnp.arctanh, (0.0, 1.0)),
-        (lambda u: jnp.real((u + 1j) ** 2), (0.0, 1.0)),
+        (jnp.tan, (1.0, 2.0)), (lambda u: u**-2, (-1.0, 1.0)), (lambda u: u**0.5, (-1, 1)), (jnp.arctanh, (0.0, 1.0)),
+        (jnp.arcsin, (0.0, 1.1)), (jnp.round, (0.0, 3.0)), (lambda u: u % 1.0, (0.0, 2.0)), (jnp.arccosh, (0.0, 2.0)),
+        (lambda u: jax.lax.fori_loop(0, 100, lambda i, v: v * u, 1.0), (0.0, 1.0)),
+        (lambda u: u.astype(int) * 1.0, (0.0, 2.0)), (lambda u: jnp.real((u + 1j) ** 2), (0.0, 1.0)),
     ]:
         with pytest.raises(NotEnclosed):
             enclose(f, box)
@@ -160,17 +149,11 @@ def test_what_has_no_enclosure_says_so():
         enclose(lambda x: jnp.sum(x[:, None] * x[None, :] + 1), whole(2000))
     with pytest.raises(ValueError, match="low <= high"):
         enclose(jnp.sin, (1.0, 0.0))
-
-
-def test_what_does_not_matter_does_not_spoil():
     assert enclose(lambda u: u + jnp.sort(jnp.array([3.0, 2.0]))[0], (0.0, 1.0)).high == pytest.approx(3)
-    unused = enclose(lambda u, x: u + 0 * jnp.size(jnp.sort(x)), (0.0, 1.0), whole(4))
-    assert unused.high < 1.1
+    assert enclose(lambda u, x: u + jnp.size(jnp.sort(x)), (0.0, 1.0), whole(4)).high < 5.1     # not used, no harm
 
 
-# --- compositions, at random ------------------------------------------------------------------------------------------
-
-SMOOTH = ["sin", "cos", "tanh", "atan", "square", "cube", "over"]
+SMOOTH = ["sin", "cos", "tanh", "arctan", "square", "cube", "over"]
 SAFE = [*SMOOTH, "abs", "clip", "sigmoid", "relu", "where", "indicator", "clamp", "floor"]
 
 
@@ -205,31 +188,19 @@ def test_compositions_contain_their_values(tree, low, width):
     assert found.low <= values.min() + slack and values.max() <= found.high + slack
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(trees(SAFE))
-def test_slopes_bound_all_difference_quotients(tree):
-    found = slope_bounds(of_u(lambda u: value(tree, u, jnp), dim=2), (-1.0, 1.5))
-    if found is None:
-        return
-    u = np.linspace(-1, 1.5, 4001)
-    quotients = np.diff(value(tree, u, np)) / np.diff(u)
-    slack = 1e-6 * (1 + np.abs(quotients).max())
-    assert found[0] <= quotients.min() + slack and quotients.max() <= found[1] + slack
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(trees([*SMOOTH, "abs", "relu"]))
-def test_curvatures_bound_all_second_differences(tree):
-    found = curvature_bound(of_u(lambda u: value(tree, u, jnp), dim=2), (-1.0, 1.5))
-    if found is None:
-        return
-    u = np.linspace(-1, 1.5, 2001)
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(trees(SAFE) | trees([*SMOOTH, "abs", "relu"]))
+def test_slopes_and_curvatures_bound_all_differences(tree):
+    case, u = of_u(lambda u: value(tree, u, jnp), dim=2), np.linspace(-1, 1.5, 2001)
+    slope, curvature = slope_bounds(case, (-1.0, 1.5)), curvature_bound(case, (-1.0, 1.5))
     values = value(tree, u, np)
-    second = np.abs(np.diff(values, 2)).max() / (u[1] - u[0]) ** 2
-    assert second <= found * (1 + 1e-6) + 1e-7 * (1 + np.abs(values).max())
+    first, second = np.diff(values) / np.diff(u), np.abs(np.diff(values, 2)).max() / (u[1] - u[0]) ** 2
+    if slope is not None:
+        slack = 1e-6 * (1 + np.abs(first).max())
+        assert slope[0] <= first.min() + slack and first.max() <= slope[1] + slack
+    if curvature is not None:
+        assert second <= curvature * (1 + 1e-6) + 1e-7 * (1 + np.abs(values).max())
 
-
-# --- kinks and jumps --------------------------------------------------------------------------------------------------
 
 @jax.custom_jvp
 def liar(u):
@@ -251,18 +222,16 @@ JUMPING = {
     "where": lambda u: jnp.where(u > 0, 1.0, 0.0), "continuous where": lambda u: jnp.where(u > 0, u, 0.0),
     "logic": lambda u: jnp.where((u > 0) & (u < 1), 1.0, 0.0), "indicator": lambda u: (u > 0) * 1.0,
     "sign": jnp.sign, "floor": jnp.floor, "round": jnp.round, "mod": lambda u: u % 1.0,
-    "rem": lambda u: jnp.fmod(u, 1.0), "integer": lambda u: u.astype(jnp.int32) * 1.0,
-    "truth": lambda u: 1.0 * u.astype(bool), "heaviside": lambda u: jnp.heaviside(u, 0.5),
+    "truth": lambda u: 1.0 * u.astype(bool), "integer": lambda u: u.astype(jnp.int32) * 1.0,
     "pole": lambda u: jnp.clip(1 / u, -1, 1), "angle": lambda u: jnp.arctan(1 / u),
     "tanh pole": lambda u: jnp.tanh(1 / u), "tan": lambda u: jnp.clip(jnp.tan(3 * u), -1, 1),
     "log": lambda u: jnp.maximum(jnp.log(u * u), -3.0), "argmax": lambda u: jnp.argmax(jnp.stack([u, -u])) * 1.0,
     "index": lambda u: jnp.arange(4.0)[jnp.clip(jnp.int32(u), 0, 3)],
-    "cond": lambda u: jax.lax.cond(u > 0, lambda v: v, lambda v: -v, u), "bits": lambda u: jnp.nextafter(u, 2.0),
+    "cond": lambda u: jax.lax.cond(u > 0, lambda v: v, lambda v: -v, u),
     "loop": lambda u: jax.lax.while_loop(lambda v: v < 1, lambda v: v + 1, u),
     "finite": lambda u: jnp.where(jnp.isfinite(1e30 * u * 1e9), u, -u),
-    "search": lambda u: 1.0 * jnp.searchsorted(jnp.arange(3.0), u),
     "interp": lambda u: jnp.interp(u, jnp.arange(3.0), jnp.array([0.0, 5.0, 1.0])),
-    "stair": lambda u: u + 0.5 * jax.lax.stop_gradient(jnp.floor(u)), "sort": lambda u: jnp.sort(jnp.stack([u, -u]))[0],
+    "sort": lambda u: jnp.sort(jnp.stack([u, -u]))[0],
     "straight through": lambda u: u + jax.lax.stop_gradient(jnp.round(u) - u),
 }
 
@@ -271,18 +240,10 @@ JUMPING = {
 def test_kinks_are_seen(name):
     f = {**KINKED, **JUMPING}[name]
     assert not is_smooth(f, 0, [()])
-    if name != "power":
-        assert curvature_bound(of_u(f), (-1.0, 1.0)) is None
-    if name in KINKED:
-        assert is_continuous(f, 0, [()]) or name == "array"
-    else:
-        assert not is_continuous(f, 0, [()])
+    assert curvature_bound(of_u(f), (-1.0, 1.0)) is None
+    assert is_continuous(f, 0, [()]) == (name in KINKED)
+    if name in JUMPING:
         assert slope_bounds(of_u(f), (-1.0, 1.0)) is None
-
-
-def test_a_smooth_power_with_an_edge_is_not_called_smooth_nor_bounded_where_it_is_not():
-    assert curvature_bound(of_u(lambda u: (u * u) ** 1.5), (-1.0, 1.0)) is None     # 6 |u|, but that is not proved
-    assert curvature_bound(of_u(lambda u: (1 + u * u) ** 1.5), (-1.0, 1.0)) < 20
 
 
 def test_only_the_chosen_argument_counts():
@@ -291,6 +252,7 @@ def test_only_the_chosen_argument_counts():
     norm = lambda z, u: u + jnp.sqrt(jnp.sum(z**2))                           # noqa: E731
     assert not is_smooth(norm, 0, [(3,), ()]) and is_continuous(norm, 0, [(3,), ()]) and is_smooth(norm, 1, [(3,), ()])
     assert is_smooth(lambda z: jnp.sqrt(1 + jnp.sum(z**2)), 0, [(3,)])
+    assert curvature_bound(of_u(lambda u: (1 + u * u) ** 1.5), (-1.0, 1.0)) < 20
     assert is_smooth(lambda u: u / (1 + u**2) + jnp.exp(-(u**2.0)), 0, [()])
     assert not is_smooth(lambda u: 1 / u, 0, [()])
     assert is_smooth(lambda u: 1 / u + jnp.log(u), 0, [()], [(0.5, 2.0)])
@@ -301,22 +263,18 @@ def test_dishonest_derivatives_are_not_believed():
     assert low <= -2 and high >= 2
     low, high = slope_bounds(of_u(liar), (-1.0, 1.0))
     assert low <= -4.5 and high >= 5
-    assert curvature_bound(of_u(liar), (-1.0, 1.0)) >= 24.9
+    assert curvature_bound(of_u(jax.jit(liar)), (-2.0, 2.0)) == pytest.approx(25, rel=1e-3)
+    for f in (jax.checkpoint(jnp.sin), jax.jit(jnp.sin), jax.grad(lambda v: -jnp.cos(v))):
+        assert curvature_bound(of_u(f), (-2.0, 2.0)) == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("f", [
     jnp.sqrt, lambda u: jnp.sqrt(jnp.abs(u)), lambda u: jnp.cbrt(u), lambda u: u * jnp.log(u), lambda u: jnp.exp(1 / u),
-    lambda u: u**0.5, lambda u: jnp.arcsin(u), lambda u: u**u, lambda u: jnp.sqrt(1 - u * u), lambda u: jnp.abs(u) ** 0.75,
+    lambda u: u**0.5, jnp.arcsin, lambda u: u**u, lambda u: jnp.sqrt(1 - u * u), lambda u: jnp.abs(u) ** 0.75,
     lambda u: jnp.clip(jnp.sqrt(u), 0, 0.5),
 ])
 def test_unbounded_slopes_are_not_bounded(f):
     assert slope_bounds(of_u(f), (0.0, 1.0)) is None
-
-
-# --- what the problems of the zoo need --------------------------------------------------------------------------------
-
-def default_rate(u):
-    return jnp.clip((u - 50) * (0.02 - 0.2) / (70 - 50) + 0.2, 0.02, 0.2)
 
 
 @pytest.mark.parametrize("dim", [3, 100, 10_000])
@@ -337,7 +295,6 @@ def test_sine_gordon_and_semilinear_heat():
     slope = slope_bounds(of_u(jnp.sin), (low, high))
     assert slope[0] <= np.cos(high) < slope[0] + 1e-3 and 1 <= slope[1] < 1.0001
     assert np.sin(high) <= curvature_bound(of_u(jnp.sin), (low, high)) < np.sin(high) + 1e-6
-
     heat = of_u(lambda u: (1 - u**2) / (1 + u**2))
     low, high = solution_range(heat)
     y = 0.5
@@ -352,7 +309,7 @@ def test_sine_gordon_and_semilinear_heat():
 
 
 def test_default_risk_and_different_rates():
-    default = of_u(lambda u: -(1 / 3) * default_rate(u) * u - 0.02 * u)
+    default = of_u(lambda u: -(1 / 3) * jnp.clip((u - 50) * (0.02 - 0.2) / 20 + 0.2, 0.02, 0.2) * u - 0.02 * u)
     low, high = slope_bounds(default, REAL)
     u = np.linspace(-100, 200, 300_001)
     f = -(1 / 3) * np.clip((u - 50) * -0.009 + 0.2, 0.02, 0.2) * u - 0.02 * u
@@ -368,16 +325,15 @@ def test_sources_of_point_and_gradient():
     low, high = slope_bounds(reaction, (0.4, 2.8))
     assert low <= -2 and high >= 2 and max(-low, high) < 6
     assert curvature_bound(reaction, (0.4, 2.8)) is None
-    assert slope_bounds(problem(lambda t, x, u, z: (u - 0.5) * jnp.sum(z)), (0.0, 1.0)) is None
-    assert slope_bounds(problem(lambda t, x, u, z: u * x[0]), (0.0, 1.0)) is None
+    for unbounded in (lambda t, x, u, z: (u - 0.5) * jnp.sum(z), lambda t, x, u, z: u * x[0]):
+        assert slope_bounds(problem(unbounded), (0.0, 1.0)) is None
     assert slope_bounds(problem(lambda t, x, u, z: jnp.where(x[0] > 0, u, -u)), (0.0, 1.0)) == pytest.approx((-1, 1))
     assert slope_bounds(problem(lambda t, x, u, z: jnp.where(x[0] > u, u, -u)), (0.0, 1.0)) is None
     growing = problem(lambda t, x, u, z: jnp.exp(t) * u - jnp.argmax(x))     # argmax has no rule, and does not matter
     assert slope_bounds(growing, (0.0, 1.0)) == pytest.approx((1, np.exp(0.3)))
     assert slope_bounds(problem(), (0.0, 1.0)) == (0, 0) and curvature_bound(problem(), (0.0, 1.0)) == 0
     hamilton = problem(lambda t, x, u, z: -jnp.sum(z**2))
-    assert solution_range(hamilton) == pytest.approx((0, 0.5))
-    assert slope_bounds(hamilton, (0.0, 1.0)) == (0, 0) and curvature_bound(hamilton, (0.0, 1.0)) == 0
+    assert solution_range(hamilton) == pytest.approx((0, 0.5)) and slope_bounds(hamilton, (0.0, 1.0)) == (0, 0)
 
 
 def test_terminal_ranges():
@@ -392,9 +348,8 @@ def test_terminal_ranges():
     assert terminal_range(problem(terminal=lambda x: 1 / x[0])) is None
     assert terminal_range(problem(terminal=lambda x: jnp.tanh(1 / x[0]))) is None
     assert terminal_range(problem(terminal=lambda x: jnp.clip(jnp.round(x[0]), 0, 1))) is None
-    put = lambda x: jnp.maximum(1 - jnp.max(x), 0.0)                          # noqa: E731
-    market = ParabolicPDE(process=GeometricBrownian(5, 0.0, 0.2), terminal=put, horizon=1.0)
-    assert terminal_range(market, positive=True) == pytest.approx((0, 1))
+    put = problem(terminal=lambda x: jnp.maximum(1 - jnp.max(x), 0.0))
+    assert terminal_range(put, positive=True) == pytest.approx((0, 1)) and terminal_range(put) == (0, INF)
 
 
 def test_solution_ranges_that_escape_or_cannot_be_proved():
@@ -410,9 +365,6 @@ def test_solution_ranges_that_escape_or_cannot_be_proved():
     assert solution_range(burgers) == pytest.approx((0, 0.5 * np.exp(0.3)), abs=3e-3)
     forced = problem(lambda t, x, u, z: jnp.sin(x[0]) - u, horizon=2.0)      # u between y' = -1 - y and 1 - y
     assert solution_range(forced) == pytest.approx((-1 + np.exp(-2), 1 - 0.5 * np.exp(-2)), abs=0.01)
-
-
-def test_the_range_grows_from_both_ends_for_all_times():
     low, high = solution_range(of_u(lambda u: 3 * jnp.cos(u), terminal=lambda x: 1 + 0 * x[0], horizon=5.0))
     assert low == pytest.approx(1) and np.pi / 2 - 0.01 <= high < np.pi / 2 + 0.05
     low, high = solution_range(of_u(lambda u: -5.0 * u, horizon=1.0))
@@ -420,9 +372,8 @@ def test_the_range_grows_from_both_ends_for_all_times():
 
 
 def test_a_declared_range_takes_precedence():
-    f = lambda u: u - u**3                                                  # noqa: E731
-    assert solution_range(of_u(f, bounds=SourceBounds(value_range=(0.01, 5.0))))[0] == 0.01
-    assert solution_range(of_u(f, bounds=SourceBounds(value_range=(0.01, 5.0))))[1] < 0.62
+    low, high = solution_range(of_u(lambda u: u - u**3, bounds=SourceBounds(value_range=(0.01, 5.0))))
+    assert low == 0.01 and high < 0.62
     assert solution_range(of_u(lambda u: u**2, terminal=jnp.min, bounds=SourceBounds(value_range=(0, 2)))) == (0, 2)
 
 
@@ -430,20 +381,13 @@ def test_a_declared_range_takes_precedence():
     lambda x, u: u * jax.random.normal(jax.random.key(1)), lambda x, u: jax.lax.fori_loop(0, 3, lambda i, v: v * u, u),
     lambda x, u: jnp.polyval(jnp.array([1.0, 2.0]), u), lambda x, u: jax.scipy.special.gammaln(1 + u * u),
     lambda x, u: jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), np.float32), u, vmap_method="sequential"),
-    lambda x, u: jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), np.float32), u) if False else u * jnp.nan,
-    lambda x, u: jnp.sort(x)[0] * u, lambda x, u: jnp.linalg.det(jnp.eye(3) * u), lambda x, u: jnp.inf * u,
-    lambda x, u: jnp.abs(jnp.fft.fft(x)[0]) * u, lambda x, u: jnp.median(x) * u, lambda x, u: jnp.sum(jnp.exp(x * u)),
+    lambda x, u: jnp.sort(x)[0] * u, lambda x, u: jnp.linalg.det(jnp.eye(5) * u), lambda x, u: jnp.inf * u,
+    lambda x, u: jnp.abs(jnp.fft.fft(x)[0]) * u, lambda x, u: u * jnp.nan, lambda x, u: jnp.sum(jnp.exp(x * u)),
 ])
 def test_what_cannot_be_proved_is_none_and_does_not_raise(f):
     case = problem(lambda t, x, u, z: f(x, u), dim=4)
     assert solution_range(case) is None and slope_bounds(case, (0.0, 1.0)) is None
     assert curvature_bound(case, (0.0, 1.0)) in (None, 0.0)
-
-
-def test_traced_calls_are_entered():
-    for f in (jax.checkpoint(jnp.sin), jax.jit(jnp.sin), lambda u: jax.grad(lambda v: -jnp.cos(v))(u), jax.jit(liar)):
-        bound = curvature_bound(of_u(f), (-2.0, 2.0))
-        assert bound == pytest.approx(25 if f is not jnp.sin and "liar" in repr(f) else 1, rel=1e-3)
 
 
 def test_fast():

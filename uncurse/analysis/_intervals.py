@@ -144,7 +144,7 @@ def _inside(a: Interval, within: tuple[float, float]) -> bool:
 
 # --- from a function to a flat list of operations, and through it ---------------------------------------------------
 
-_CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat")
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
 Replacements = dict[str, Callable]
 
 

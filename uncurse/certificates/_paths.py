@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Key
 
 from ..analysis import Source
 from ..problems import ParabolicPDE
-from ..processes import AbstractProcess
+from ..processes import AbstractProcess, mean_decay
 from ..surrogates import AbstractSurrogate
 
 Scalar = Float[Array, ""]
@@ -77,7 +77,7 @@ class Columns(NamedTuple):
     mismatch: Scalar         # g(X_T) - yhat_T
     mismatch2: Scalar        # its square
     growth: Scalar           # max over time of log Gamma
-    residual2: Scalar        # int |f(s, X, yhat, zhat) - drift of yhat|^2 ds
+    residual2: Scalar        # int |f(s, X, yhat, zhat) - its linearisation at the start of the step|^2 ds
     slope_u2: Scalar         # int |c_s - c_k|^2 ds along (X, yhat, zhat)
     slope_z2: Scalar         # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
     slope_x2: Scalar         # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
@@ -99,15 +99,17 @@ class Noise(NamedTuple):
     first: Float[Array, "steps paths normals"]
     second: Float[Array, "steps paths normals"]
     cut: Float[Array, "steps paths"]
+    area: Float[Array, "steps paths two"]      # for the time integrals of the martingale over the two halves
 
 
 def draw(key: Key[Array, ""], process: AbstractProcess, scheme: Scheme, paths: int) -> Noise:
     keys = jax.random.split(key, 3)
     shape = (scheme.steps, paths)
     if not scheme.random_time:
-        return Noise(jax.random.normal(keys[0], (*shape, process.normals)), jnp.zeros((*shape, 0)), jnp.ones(shape))
+        empty = jnp.zeros((*shape, 0))
+        return Noise(jax.random.normal(keys[0], (*shape, process.normals)), empty, jnp.ones(shape), empty)
     normals = jax.random.normal(keys[0], (2, *shape, process.normals))
-    return Noise(normals[0], normals[1], jax.random.uniform(keys[1], shape))
+    return Noise(normals[0], normals[1], jax.random.uniform(keys[1], shape), jax.random.normal(keys[2], (*shape, 2)))
 
 
 def simulate(
@@ -123,7 +125,7 @@ def simulate(
     zero = jnp.zeros(paths, dtype=starts.dtype)
     probe = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=starts.shape[1:]), 1.0, -1.0).astype(starts.dtype)
     state = _State(starts, y0.astype(starts.dtype), zero, zero, zero, zero, zero, zero, zero, zero)
-    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0))
+    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0, 0))
 
     def body(state: _State, inputs: tuple) -> tuple:
         after, q = step(inputs[0], state, *inputs[1:])
@@ -155,7 +157,7 @@ class _State(NamedTuple):
 
 def _step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State,
-    first: Float[Array, " normals"], second: Float[Array, " normals"], cut: Scalar,
+    first: Float[Array, " normals"], second: Float[Array, " normals"], cut: Scalar, area: Float[Array, " two"],
 ) -> tuple[_State, Point]:
     process, f = model.process, model.source
     h = model.horizon / scheme.steps
@@ -170,25 +172,31 @@ def _step(
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     m1, q1 = _martingale(process, hessian, t, x, q, dw1, cut * h)
     if scheme.random_time:
-        t1 = t + cut * h
-        x2, dw2 = process.step(t1, x1, (1 - cut) * h, second, tilt)
-        m2, _ = _martingale(process, hessian, t1, x1, q1, dw2, (1 - cut) * h)
-        y1 = y - drift0 * cut * h + m1
+        before, after = cut * h, (1 - cut) * h
+        t1 = t + before
+        x2, dw2 = process.step(t1, x1, after, second, tilt)
+        m2, _ = _martingale(process, hessian, t1, x1, q1, dw2, after)
+        # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
+        bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
+        integral1 = before * m1 / 2 + before**1.5 * bridge[0]
+        integral2 = after * (m1 + m2 / 2) + after**1.5 * bridge[1]
+        y1 = y - drift0 * before * mean_decay(c * before) + m1 - c * integral1
         p1 = process.gradient(x1, q1)
-        gamma1 = gamma * jnp.exp(c * cut * h)
-        f1 = f(t1, x1, y1, p1)
-        drift1 = f1 - tilt @ q1
-        total = gamma1 * h * (drift1 - c * y1) - gamma * m1 - gamma1 * m2
-        f1_frozen = f(t1, x1, y, process.gradient(x1, q))
-        frozen = gamma1 * h * (f1_frozen - tilt @ q - c * y) - gamma * m1 - gamma1 * m2
-        y2 = y - drift1 * h + m1 + m2
+        gamma1 = gamma * jnp.exp(c * before)
+        drift1 = f(t1, x1, y1, p1) - tilt @ q1
+        rest = drift1 - drift0 - c * (y1 - y)
+        y2 = y - drift0 * h * mean_decay(c * h) + m1 + m2 - c * (integral1 + integral2) - rest * h
+        noise = gamma * m1 + gamma1 * m2
+        total = gamma1 * h * (drift1 - c * y1) - noise
+        drift1_frozen = f(t1, x1, y, process.gradient(x1, q)) - tilt @ q
+        frozen = gamma1 * h * (drift1_frozen - c * y) - noise
     else:
         # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
         x2, y2 = x1, y - drift0 * h + m1
         total = frozen = h * drift0 - m1
-        drift1 = drift0
+        rest = jnp.zeros_like(y)
     log_gamma = state.log_gamma + c * h
-    sums = [state.residual2 + h * (drift1 - drift0) ** 2, state.slope_u2, state.slope_z2, state.slope_x2]
+    sums = [state.residual2 + h * rest**2, state.slope_u2, state.slope_z2, state.slope_x2]
     if scheme.track:
         along = _slope_change(model, t1, x1, y1, p1, c, tilt)
         beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)

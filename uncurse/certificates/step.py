@@ -51,9 +51,9 @@ class Stepped(AbstractCertificate):
 
 def coarsen(noise: Noise, key: Key[Array, ""]) -> Noise:
     """The same Brownian paths on half as many steps; the random time of each pair of steps is one of its two."""
-    first, second, cut = (a.reshape(a.shape[0] // 2, 2, *a.shape[1:]) for a in noise)
+    first, second, cut, area = (a.reshape(a.shape[0] // 2, 2, *a.shape[1:]) for a in noise)
     if second.shape[-1] == 0:
-        return Noise((first[:, 0] + first[:, 1]) / jnp.sqrt(2.0), second[:, 0], cut[:, 0])
+        return Noise((first[:, 0] + first[:, 1]) / jnp.sqrt(2.0), second[:, 0], cut[:, 0], area[:, 0])
     before, after = jnp.sqrt(cut)[..., None] * first, jnp.sqrt(1 - cut)[..., None] * second
     late = jax.random.bernoulli(key, shape=cut[:, 0].shape)
     late_ = late[..., None]
@@ -62,4 +62,4 @@ def coarsen(noise: Noise, key: Key[Array, ""]) -> Noise:
     new_cut = jnp.where(late, (1 + cut[:, 1]) / 2, cut[:, 0] / 2)
     scale = jnp.sqrt(2 * new_cut)[..., None], jnp.sqrt(2 * (1 - new_cut))[..., None]
     tiny = jnp.finfo(new_cut.dtype).tiny
-    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut)
+    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut, area[:, 0])

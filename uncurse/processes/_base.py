@@ -84,3 +84,9 @@ def ratio(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]
     """a / b, and 0 where b = 0: a coordinate without noise, or one that starts at 0 and stays there."""
     zero = b == 0
     return jnp.where(zero, 0.0, a / jnp.where(zero, 1.0, b))
+
+
+def mean_decay(a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(1 - exp(-a)) / a, continued by 1 at a = 0."""
+    small = jnp.abs(a) < 1e-6
+    return jnp.where(small, 1.0, -jnp.expm1(-a) / jnp.where(small, 1.0, a))

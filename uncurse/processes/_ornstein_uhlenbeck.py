@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar, ratio
+from ._base import AbstractExactProcess, Noise, Point, Scalar, mean_decay, ratio
 
 
 class OrnsteinUhlenbeck(AbstractExactProcess):
@@ -48,8 +48,8 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
 
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
         first, second = xi[: self.dim], xi[self.dim :]
-        weight = dt * _mean_decay(self.rate * dt)            # (1 - exp(-rate dt)) / rate
-        variance = dt * _mean_decay(2 * self.rate * dt)
+        weight = dt * mean_decay(self.rate * dt)            # (1 - exp(-rate dt)) / rate
+        variance = dt * mean_decay(2 * self.rate * dt)
         dw = jnp.sqrt(dt) * first
         integral = weight / jnp.sqrt(dt) * first + jnp.sqrt(jnp.maximum(variance - weight**2 / dt, 0.0)) * second
         pull = weight * (self.rate * (self.mean - x) + tilt)
@@ -69,9 +69,3 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
 
     def spread(self, t: Scalar, x: Point, z: Noise) -> Point:
         return self.volatility * z
-
-
-def _mean_decay(a: Float[Array, "..."]) -> Float[Array, "..."]:
-    """(1 - exp(-a)) / a, continued by 1 at a = 0."""
-    small = a < 1e-6
-    return jnp.where(small, 1.0, -jnp.expm1(-a) / jnp.where(small, 1.0, a))

@@ -5,7 +5,8 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
 
 Scalar = Float[Array, ""]
 Point = Float[Array, " d"]
@@ -22,6 +23,28 @@ class AbstractSurrogate(eqx.Module):
         """grad uhat(t, x), in x."""
         return jax.grad(self.value, argnums=1)(t, x)
 
+    def __call__(self, t: ArrayLike, x: ArrayLike) -> Float[Array, "*points"]:
+        """uhat at (t, x): x is (d,) or (n, d), t a number or (n,)."""
+        return _over_points(self, t, x)[0]
+
+    def grad(self, t: ArrayLike, x: ArrayLike) -> Float[Array, "*points d"]:
+        """grad uhat at (t, x), in x; the same shapes."""
+        return _over_points(self, t, x)[1]
+
     @abc.abstractmethod
     def recipe(self) -> dict[str, Any]:
         """What `skeleton` needs, besides the problem, to build a surrogate of the same shape; fit for JSON."""
+
+
+def _over_points(surrogate: AbstractSurrogate, t: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
+    points, times = jnp.asarray(x, dtype=float), jnp.asarray(t, dtype=float)
+    if points.ndim not in (1, 2) or times.ndim > points.ndim - 1:
+        raise ValueError(f"field(t, x) takes x of shape (d,) or (n, d) and t a number or (n,); got {points.shape} and {times.shape}")
+    batch = jnp.atleast_2d(points)
+    value, gradient = _evaluate(surrogate, jnp.broadcast_to(times, batch.shape[:1]), batch)
+    return (value[0], gradient[0]) if points.ndim == 1 else (value, gradient)
+
+
+@eqx.filter_jit
+def _evaluate(surrogate: AbstractSurrogate, t: Float[Array, " n"], x: Float[Array, "n d"]) -> tuple[Array, Array]:
+    return jax.vmap(jax.value_and_grad(surrogate.value, argnums=1))(t, x)
