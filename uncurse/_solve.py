@@ -159,6 +159,8 @@ class _Run:
         """Try methods in turn, each for as long as a second of it saves more than a second of certificate."""
         y0, setting = guess, self._setting(STEPS)
         for method in self.methods:
+            if self.best is not None:
+                setting = self._setting(self._steps())
             with self.clock.stage("train"):
                 state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
@@ -215,7 +217,7 @@ class _Run:
             return offer.count is not None and offer.count * len(y0) * rate < PATIENCE
 
         if not any(affordable(o) for o in offered) and not self.source.affine:
-            mixed = fallback(self.problem, sampler, state.surrogate, chunk, y0, key)
+            mixed = fallback(self.problem, sampler, state.surrogate, y0, key)
             offered += offers([mixed], chunk, y0, self.tolerance, self.z)
         offer = ([o for o in offered if affordable(o)] or sorted(offered, key=lambda o: o.bias))[0]
         proved_bias = min((o.bias for o in offered if o.proved), default=np.inf)
@@ -247,6 +249,13 @@ class _Run:
         assert self.source is not None
         rows = rows_for(self.problem.dim, 8)
         return Setting(self.problem, self.source, self.points, steps, rows, self.seed)
+
+    def _steps(self) -> int:
+        """More steps where a bias is what keeps the best proposal from the tolerance."""
+        assert self.best is not None
+        bias = min(self.best.offer.bias, self.best.proved_bias)
+        more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
+        return min(STEPS * more, MOST_STEPS)
 
     @property
     def _fewest(self) -> int:

@@ -405,12 +405,10 @@ def _monotone(
     def bounds(eqn: Any, a: Interval) -> Interval:
         if not _inside(a, domain) and not (closed and np.all((a.low >= domain[0]) & (a.high <= domain[1]))):
             raise NotEnclosed(f"{eqn.primitive.name}: outside its domain {domain}")
-        low, high = (function(a.high), function(a.low)) if falling else (function(a.low), function(a.high))
-        zero = a.low == 0, a.high == 0
-        # a value 0 elsewhere than at 0 may be an underflow
-        high = np.where((high == 0) & ~zero[not falling], _TINY, high)
-        low = np.where((low == 0) & ~zero[falling], -_TINY, low)
-        result = _outward(low, high)
+        first, last = (a.high, a.low) if falling else (a.low, a.high)
+        high = function(last)
+        high = np.where((high == 0) & (last != 0), _TINY, high)             # 0, elsewhere than at 0: an underflow
+        result = _outward(function(first), high)
         return Interval(np.clip(result.low, *onto), np.clip(result.high, *onto))
     return bounds
 

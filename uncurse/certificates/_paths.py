@@ -89,6 +89,7 @@ class Trace(NamedTuple):
     x: Float[Array, "steps paths d"]
     y: Float[Array, "steps paths"]
     q: Float[Array, "steps paths d"]        # the surrogate's gradient in the chart
+    dy: Float[Array, "steps paths d"]       # Sigma dW over the step, in the chart
     total: Float[Array, "steps paths"]      # the part of S accumulated so far
     log_gamma: Float[Array, "steps paths"]
 
@@ -128,8 +129,8 @@ def simulate(
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0, 0))
 
     def body(state: _State, inputs: tuple) -> tuple:
-        after, q = step(inputs[0], state, *inputs[1:])
-        return after, Trace(state.x, state.y, q, state.total, state.log_gamma)
+        after, q, dy = step(inputs[0], state, *inputs[1:])
+        return after, Trace(state.x, state.y, q, dy, state.total, state.log_gamma)
 
     times = jnp.arange(scheme.steps) * (model.horizon / scheme.steps)
     end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), *noise))
@@ -158,7 +159,7 @@ class _State(NamedTuple):
 def _step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State,
     first: Float[Array, " normals"], second: Float[Array, " normals"], cut: Scalar, area: Float[Array, " two"],
-) -> tuple[_State, Point]:
+) -> tuple[_State, Point, Point]:
     process, f = model.process, model.source
     h = model.horizon / scheme.steps
     x, y = state.x, state.y
@@ -171,11 +172,13 @@ def _step(
 
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     m1, q1 = _martingale(process, hessian, t, x, q, dw1, cut * h)
+    dy = process.spread(t, x, dw1)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
         m2, _ = _martingale(process, hessian, t1, x1, q1, dw2, after)
+        dy = dy + process.spread(t1, x1, dw2)
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
         integral1 = before * m1 / 2 + before**1.5 * bridge[0]
@@ -202,7 +205,7 @@ def _step(
         beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
         sums[1:] = [sums[1] + h * along[0], sums[2] + h * along[1], sums[3] + h * (beside[0] + beside[1])]
     growth = jnp.maximum(state.growth, log_gamma)
-    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums), q
+    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums), q, dy
 
 
 class _Hessian(NamedTuple):

@@ -7,12 +7,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
+from ..processes import AbstractProcess
 from ..statistics import Moments
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, PerPoint
-from ._paths import Columns, Model, Scheme, Trace, draw, simulate
+from ._paths import Columns, Model, Noise, Scheme, Trace, draw, simulate
 from .step import Stepped, coarsen
 
 
@@ -55,8 +56,8 @@ class Sampler:
                 at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
                 starts = np.repeat(self.starts[at], self.width, axis=0).astype(np.float32)
                 values = np.repeat(y0[at], self.width).astype(np.float32)
-                chunk = np.array([round_, first], dtype=np.uint32)
-                fine, coarse, _ = _run(self.model, surrogate, self.scheme, starts, values, key, chunk)
+                noise = self._noise(key, round_, first)
+                fine, coarse, _ = _run(self.model, surrogate, self.scheme, starts, values, *noise)
                 keep = min(self.block, len(self.starts) - first)
                 yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
 
@@ -82,13 +83,26 @@ class Sampler:
         along_paths = [jax.tree.map(lambda *a: np.concatenate(a, axis=1), *chunks) for chunks in rounds.values()]
         return jax.tree.map(lambda *a: np.concatenate(a, axis=0), *along_paths)
 
-    def visited(self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""]) -> "Visited":
-        """One chunk of paths with their history: what methods learn from."""
-        at = np.resize(np.arange(len(self.starts)), self.block * self.width)
+    def visited(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], branch: Int[np.ndarray, " paths"] | None = None
+    ) -> "Visited":
+        """One chunk of paths with their history: what methods learn from.
+
+        With `branch`, paths come in pairs of neighbours that are one path before step branch[i] and independent after it.
+        """
+        paths = self.block * self.width
+        at = np.resize(np.repeat(np.arange(len(self.starts)), 2), paths)
         starts = self.starts[at].astype(np.float32)
         values = y0[at].astype(np.float32)
-        fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, key, np.zeros(2, dtype=np.uint32))
+        noise, coarse = self._noise(key, 0, 0)
+        if branch is not None:
+            noise = _pair(noise, branch)
+        fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, noise, coarse)
         return Visited(at, fine, trace)
+
+    def _noise(self, key: Key[Array, ""], round_: int, first: int) -> tuple[Noise, Noise | None]:
+        chunk = np.array([round_, first], dtype=np.uint32)
+        return _draw(self.model.process, self.scheme, self.block * self.width, key, chunk)
 
     def _shaped(self, columns: Columns, keep: int) -> Columns:
         return Columns(*(np.asarray(c).reshape(self.block, self.width)[:keep] for c in columns))
@@ -116,17 +130,34 @@ def rows_for(dim: int, width: int, budget: int = 2**22) -> int:
 
 
 @eqx.filter_jit
-def _run(
-    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, key: Key[Array, ""], chunk: Array
-) -> tuple[Columns, Columns | None, Trace]:
+def _draw(
+    process: AbstractProcess, scheme: Scheme, paths: int, key: Key[Array, ""], chunk: Array
+) -> tuple[Noise, Noise | None]:
     key = jax.random.fold_in(jax.random.fold_in(key, chunk[0]), chunk[1])
-    noise = draw(key, model.process, scheme, starts.shape[0])
+    noise = draw(key, process, scheme, paths)
+    return noise, None if process.exact else coarsen(noise, jax.random.fold_in(key, 1))
+
+
+@eqx.filter_jit
+def _pair(noise: Noise, branch: Int[Array, " paths"]) -> Noise:
+    paths = branch.shape[0]
+    leader = 2 * (jnp.arange(paths) // 2)
+    def shared(a: Array) -> Array:
+        together = jnp.arange(a.shape[0])[:, None] < branch
+        return jnp.where(together.reshape(together.shape + (1,) * (a.ndim - 2)), a[:, leader], a)
+
+    return jax.tree.map(shared, noise)
+
+
+@eqx.filter_jit
+def _run(
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, noise: Noise, coarser: Noise | None
+) -> tuple[Columns, Columns | None, Trace]:
     fine, trace = simulate(model, surrogate, scheme, starts, y0, noise)
-    if model.process.exact:
+    if coarser is None:
         return fine, None, trace
     half = Scheme(scheme.steps // 2, scheme.random_time, scheme.second_order, scheme.track)
-    coarse, _ = simulate(model, surrogate, half, starts, y0, coarsen(noise, jax.random.fold_in(key, 1)))
-    return fine, coarse, trace
+    return fine, simulate(model, surrogate, half, starts, y0, coarser)[0], trace
 
 
 @eqx.filter_jit

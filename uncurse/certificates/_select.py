@@ -48,7 +48,7 @@ def theorems(
     if not source.uses_value and not source.affine_in_gradient:
         curvature = None
         if source.gradient_curvature is None and source.smooth:
-            curvature = float(sampled_curvature(sampler.model, key, *_visited_points(sampler, surrogate, y0, key)[:4]))
+            curvature = float(sampled_curvature(sampler.model, key, *_visited_points(sampler, surrogate, y0, key)))
         smooth = GradientSmooth.of(source, curvature)
     certificates = [c for c in found if c is not None]
     if smooth is not None:
@@ -57,10 +57,10 @@ def theorems(
 
 
 def fallback(
-    problem: ParabolicPDE, sampler: Sampler, surrogate: AbstractSurrogate, pilot: Chunk, y0: PerPoint, key: jax.Array
+    problem: ParabolicPDE, sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array
 ) -> AbstractCertificate:
     """What is left where no theorem applies, or none reaches the tolerance: an estimate."""
-    return _with_step(_mixed(sampler, surrogate, pilot, y0, key), problem)
+    return _with_step(_mixed(sampler, surrogate, y0, key), problem)
 
 
 def _with_step(certificate: AbstractCertificate, problem: ParabolicPDE) -> AbstractCertificate:
@@ -106,20 +106,37 @@ def _paths_needed(
 
 
 def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> tuple:
-    """(t, x, y, q, point) at random steps of fresh paths."""
+    """(t, x, y, q) at random steps of fresh paths."""
     visited = sampler.visited(surrogate, y0, key)
     steps, paths = visited.trace.y.shape
-    wanted = max(SAMPLED_POINTS, len(y0))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    which, step = np.resize(np.arange(paths), wanted), rng.integers(0, steps, wanted)
+    which, step = np.resize(np.arange(paths), SAMPLED_POINTS), rng.integers(0, steps, SAMPLED_POINTS)
     t = (step * sampler.model.horizon / steps).astype(np.float32)
-    x, y, q = (np.asarray(a)[step, which] for a in (visited.trace.x, visited.trace.y, visited.trace.q))
-    return t, x, y, q, visited.point[which]
+    return t, *(np.asarray(a)[step, which] for a in (visited.trace.x, visited.trace.y, visited.trace.q))
 
 
-def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, pilot: Chunk, y0: PerPoint, key: jax.Array) -> Mixed:
-    t, x, y, q, point = _visited_points(sampler, surrogate, y0, key)
-    size = np.sqrt(np.mean(np.asarray(pilot.fine.mismatch2, dtype=np.float64), axis=1))
-    rho = np.asarray(sampled_remainder(sampler.model, key, t, x, y, q, size[point].astype(np.float32)), dtype=np.float64)
-    count = np.maximum(np.bincount(point, minlength=len(y0)), 1)
-    return Mixed.of(sampler.model.horizon, np.bincount(point, rho, minlength=len(y0)) / count)
+def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> Mixed:
+    """The constants of `Mixed` from pairs of paths that branch at a random step: e_k is known twice, independently."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    steps, paths = sampler.scheme.steps, sampler.block * sampler.width
+    pairs = paths // 2
+    branch = np.repeat(rng.integers(0, steps, pairs + 1), 2)[:paths]
+    visited = sampler.visited(surrogate, y0, key, branch)
+    trace, row = visited.trace, np.arange(paths)
+    before, log_gamma, y = (np.asarray(a)[branch, row].astype(np.float64) for a in (trace.total, trace.log_gamma, trace.y))
+    gamma = np.exp(log_gamma)
+    e = (np.asarray(visited.columns.total, dtype=np.float64) - before) / gamma - y
+    even = slice(0, 2 * pairs, 2)
+    products, weights, point = (gamma * e)[even] * e[1 : 2 * pairs : 2], gamma[even], visited.point[even]
+    n = len(y0)
+    count = np.maximum(np.bincount(point, minlength=n), 1)
+    mean, weight = np.bincount(point, products, n) / count, np.bincount(point, weights, n) / count
+    scatter = np.bincount(point, (products - mean[point]) ** 2, n) / count
+    size = np.sqrt(np.maximum(mean + 2 * np.sqrt(scatter / count), 0.0) / weight)
+    chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
+    t = (branch[chosen] * sampler.model.horizon / steps).astype(np.float32)
+    x, y_, q = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.q))
+    at = visited.point[chosen]
+    rho = np.asarray(sampled_remainder(sampler.model, key, t, x, y_, q, size[at].astype(np.float32)), dtype=np.float64)
+    found = np.maximum(np.bincount(at, minlength=n), 1)
+    return Mixed.of(sampler.model.horizon, np.bincount(at, rho, n) / found, size, weight)

@@ -19,12 +19,12 @@ from ._paths import Columns, Model
 class Mixed(AbstractCertificate):
     """u = E[S] + E int Gamma q ds for any f(t, x, u, grad), where the linearisation remainder is estimated:
 
-        |E int Gamma q ds| ~ Gamma T E |rho(a xi, zeta xi')| + Gamma |c_s - c_k|_2 a sqrt(T) + Gamma |beta_s - beta_k|_2 zeta sqrt(T),
-        rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v at points (t, x, y, z) that the pilot visited,
+        |E int Gamma q ds| ~ W (T E |rho(a xi, a xi' / sqrt(T))| + a (sqrt(T) |c_s - c_k|_2 + |beta_s - beta_k|_2)),
+        rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v   at points (t, x, y, z) that paths visited,
 
-    with errors of the size that the mismatch shows, a = |A|_2 for e and zeta = |A|_2 / sqrt(T) for |v|, Gaussian xi, and v
-    taken at random or along f_z, whichever is worse. Sizes for all times are taken from the end, and signs do not cancel: that
-    is cautious, but not proved.
+    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, and Gaussian xi; v is taken at random or along f_z, whichever is
+    worse. a^2 comes without bias from pairs of paths that branch at a random time, each half giving e there independently of
+    the other. Signs do not cancel, which is cautious; nothing is proved.
 
     One Newton step with error a leaves about r = remainder(a); the next would leave (r/a) r, and so on: the sum is within
     r / (1 - r/a)^2. Where r/a reaches `BELIEVED`, the surrogate is too far away for that, and both ends are infinite.
@@ -33,24 +33,26 @@ class Mixed(AbstractCertificate):
     """
 
     horizon: float
-    rho: PerPoint           # T E |rho|, from the pilot
+    rho: PerPoint           # T E |rho|
+    size: PerPoint          # a
+    weight: PerPoint        # W
 
     BELIEVED = 0.4
 
     @staticmethod
-    def of(horizon: float, rho: PerPoint) -> "Mixed":
+    def of(horizon: float, rho: PerPoint, size: PerPoint, weight: PerPoint) -> "Mixed":
         words = "the remainder of the linearisation was estimated from samples of f around the pilot's paths"
-        return Mixed((words,), horizon, rho)
+        return Mixed((words,), horizon, rho, size, weight)
 
     def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-        return stack(paths.total, paths.mismatch2, paths.slope_u2, paths.slope_z2, np.exp(paths.growth))
+        return stack(paths.total, paths.slope_u2, paths.slope_z2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         value, sampling = moments.mean[:, 0], z * moments.error[:, 0]
-        mismatch2, slope_u2, slope_z2, weight = (upper_mean(moments, k, z) for k in (1, 2, 3, 4))
-        remainder = weight * self.rho
-        step = weight * np.sqrt(mismatch2) * (np.sqrt(self.horizon * slope_u2) + np.sqrt(slope_z2))
-        ratio = (remainder + step) / np.maximum(np.sqrt(mismatch2), np.finfo(np.float64).tiny)
+        slope_u2, slope_z2 = (upper_mean(moments, k, z) for k in (1, 2))
+        remainder = self.weight * self.rho
+        step = self.weight * self.size * (np.sqrt(self.horizon * slope_u2) + np.sqrt(slope_z2))
+        ratio = (remainder + step) / np.maximum(self.weight * self.size, np.finfo(np.float64).tiny)
         believed = ratio < self.BELIEVED
         bias = np.where(believed, (remainder + step) / (1 - np.minimum(ratio, self.BELIEVED)) ** 2, np.inf)
         half = sampling + bias

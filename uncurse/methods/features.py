@@ -8,20 +8,23 @@ from jaxtyping import Array, Float
 
 from ..certificates import Trace
 from ..statistics import Purpose, host_stream, stream
+from ..processes import AbstractProcess
 from ..surrogates import AbstractSurrogate, Features, Frame, Smoothed, with_theta
 from ._base import AbstractMethod, Setting, State
 from .smoothing import Smoothing
 
 ROUNDS = 6
 CHUNKS = 4          # of paths in one round
-RIDGE = 1e-4        # relative to the largest eigenvalue of the normal equations' diagonal
+RIDGE = 1e-3        # relative to the diagonal of the normal equations
+VALUE = 0.1         # weight of the fit of values, beside the variance of S: it settles what gradients leave open
 
 
 class RandomFeatures(AbstractMethod):
-    """Least-squares Monte Carlo (Longstaff and Schwartz 2001; Gobet, Lemor and Warin 2005) with S as target.
+    """Least squares on what is certified: theta minimises the variance of S, in which the surrogate enters linearly.
 
-    On paths run under the current surrogate, what S still accumulates after t_k, discounted to t_k, has mean u(t_k, X_k) and the
-    small variance of the certificate itself. Its difference from uhat is regressed on the features at all (t_k, X_k).
+    On paths run under the current surrogate, adding change . psi to it takes change . I from S, with I_j = int Gamma grad psi_j .
+    Sigma dW; so S is regressed on I. To settle values, not only gradients, what S still adds after t_k, discounted to t_k,
+    whose mean is u(t_k, X_k), is regressed on psi at the same time (Longstaff and Schwartz 2001; Gobet, Lemor and Warin 2005).
     """
 
     name = "features"
@@ -38,20 +41,27 @@ class RandomFeatures(AbstractMethod):
         surrogate = state.surrogate
         assert isinstance(surrogate, Features)
         sampler = setting.sampler
-        gram = moment = None
+        sums: tuple[np.ndarray, ...] | None = None
         for chunk in range(CHUNKS):
             key = stream(setting.seed, Purpose.training, 1, state.round, chunk)
             visited = sampler.visited(surrogate, y0, key)
-            g, m = _normal_equations(surrogate, visited.columns.total, visited.trace, sampler.model.horizon)
-            gram = np.asarray(g, dtype=np.float64) + (0 if gram is None else gram)
-            moment = np.asarray(m, dtype=np.float64) + (0 if moment is None else moment)
-        assert gram is not None and moment is not None
-        ridge = RIDGE * np.trace(gram) / len(gram)
-        change = np.linalg.solve(gram + ridge * np.eye(len(gram)), moment)
-        if not np.isfinite(change).all():
-            return State(surrogate, state.round + 1, True)
-        theta = surrogate.theta + jnp.asarray(change, dtype=np.float32)
-        return State(with_theta(surrogate, theta), state.round + 1, state.round + 1 >= ROUNDS)
+            found = _normal_equations(surrogate, sampler.model.process, visited.columns.total, visited.trace, sampler.model.horizon)
+            arrays = tuple(np.asarray(a, dtype=np.float64) for a in found)
+            sums = arrays if sums is None else tuple(a + b for a, b in zip(sums, arrays, strict=True))
+        change = _solve(*sums)      # type: ignore[misc]
+        finished = state.round + 1 >= ROUNDS or not np.isfinite(change).all()
+        theta = surrogate.theta + jnp.asarray(np.where(np.isfinite(change), change, 0.0), dtype=np.float32)
+        return State(with_theta(surrogate, theta), state.round + 1, finished)
+
+
+def _solve(rows: np.ndarray, gram: np.ndarray, moment: np.ndarray, mean: np.ndarray, level: np.ndarray,
+           value_gram: np.ndarray, value_moment: np.ndarray) -> np.ndarray:
+    """The change of theta that minimises Var(S - I . change) + VALUE mean |target - psi . change|^2, with a ridge."""
+    mean, level = mean / rows, level / rows
+    matrix = gram / rows - np.outer(mean, mean) + VALUE * value_gram / rows
+    right = moment / rows - mean * level + VALUE * value_moment / rows
+    ridge = RIDGE * np.diag(matrix) + 1e-9 * np.trace(matrix) / len(matrix)
+    return np.linalg.solve(matrix + np.diag(ridge), right)
 
 
 def late_points(setting: Setting, surrogate: AbstractSurrogate, y0: Float[np.ndarray, " n"]) -> Float[np.ndarray, "m d"]:
@@ -62,18 +72,31 @@ def late_points(setting: Setting, surrogate: AbstractSurrogate, y0: Float[np.nda
 
 
 @eqx.filter_jit
-def _normal_equations(surrogate: Features, total: Array, trace: Trace, horizon: float) -> tuple[Array, Array]:
-    """Sums of psi psi^T and psi (target - uhat) / spread over all steps and paths."""
-    steps = trace.y.shape[0]
+def _normal_equations(
+    surrogate: Features, process: AbstractProcess, total: Array, trace: Trace, horizon: float
+) -> tuple[Array, ...]:
+    """Sums over paths for both parts: I_j = sum_k Gamma_k grad psi_j . Sigma dW_k against S, and psi against what S still adds."""
+    steps, paths = trace.y.shape
     n = surrogate.theta.shape[0]
+    scale = surrogate.frame.spread
 
-    def body(sums: tuple[Array, Array], inputs: tuple) -> tuple[tuple[Array, Array], None]:
-        t, x, before, log_gamma = inputs
-        psi, g = jax.vmap(surrogate.features, in_axes=(None, 0))(t, x)
-        target = (total - before) * jnp.exp(-log_gamma)
-        rest = (target - g) / surrogate.frame.spread - psi @ surrogate.theta
-        return (sums[0] + psi.T @ psi, sums[1] + psi.T @ rest), None
+    def one(t: Array, x: Array, dy: Array) -> tuple[Array, Array, Array]:
+        def along(y: Array) -> tuple[Array, Array]:
+            return surrogate.features(t, process.move(x, y))
+
+        (psi, g), (change, _) = jax.jvp(along, (jnp.zeros_like(x),), (dy,))
+        return psi, g, change
+
+    def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        integral, value_gram, value_moment = carry
+        t, x, dy, before, log_gamma = inputs
+        psi, g, change = jax.vmap(one, in_axes=(None, 0, 0))(t, x, dy)
+        rest = ((total - before) * jnp.exp(-log_gamma) - g) / scale - psi @ surrogate.theta
+        integral = integral + jnp.exp(log_gamma)[:, None] * change
+        return (integral, value_gram + psi.T @ psi / steps, value_moment + psi.T @ rest / steps), None
 
     times = jnp.arange(steps, dtype=total.dtype) * (horizon / steps)
-    inputs = (times, trace.x, trace.total, trace.log_gamma)
-    return jax.lax.scan(body, (jnp.zeros((n, n)), jnp.zeros(n)), inputs)[0]
+    zero = (jnp.zeros((paths, n)), jnp.zeros((n, n)), jnp.zeros(n))
+    (integral, *value), _ = jax.lax.scan(body, zero, (times, trace.x, trace.dy, trace.total, trace.log_gamma))
+    s = (total - jnp.mean(total)) / scale
+    return jnp.asarray(float(paths)), integral.T @ integral, integral.T @ s, integral.sum(0), s.sum(), *value
