@@ -23,7 +23,7 @@ STEPS = 10                  # of time; few steps cost variance, not bias
 MOST_STEPS = 80
 PILOT = 4096                # paths over all points, at most, that size the final sample
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
-WORTH_TRAINING = 1.0        # seconds of certificate below which nothing is trained
+SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
@@ -161,31 +161,33 @@ class _Run:
         for method in self.methods:
             if self.best is not None:
                 setting = self._setting(self._steps())
+            begin = self.clock.elapsed - self.clock.compile
             with self.clock.stage("train"):
                 state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
+            block = self.clock.elapsed - self.clock.compile - begin
             while True:
                 improved = self._keep(proposal)
                 y0 = self.best.y0 if self.best else y0
-                if self._enough() or proposal.state.finished or not improved:
+                if proposal.state.finished or not improved or self._enough(block):
                     break
                 begin = self.clock.elapsed
                 self.progress.stage(f"training: {method.name}")
                 with self.clock.stage("train"):
                     state = method.step(setting, proposal.state, y0)
                 proposal = self._assess(method, state, setting, y0)
-                self.log[-1]["seconds"] = self.clock.elapsed - begin
-            if self._enough():
+                block = self.log[-1]["seconds"] = self.clock.elapsed - begin
+            if self._enough(1.2 * self.clock.compile + block):
                 break
         if not self.reason:
             self.reason = "every method in the plan was tried"
 
-    def _enough(self) -> bool:
-        """Whether to stop proposing: the certificate is cheap, or time is short. Sets the reason."""
+    def _enough(self, price: float) -> bool:
+        """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
         assert self.best is not None
         spent, seconds = self.clock.elapsed, self.best.seconds
-        if seconds <= WORTH_TRAINING and not self.best.promising:
-            self.reason = f"the certificate takes {_about(seconds)}: more training does not pay"
+        if SAVING * seconds <= price and not self.best.promising:
+            self.reason = f"a certificate of {_about(seconds)} against {_about(price)} for more training"
         elif spent + min(seconds, 0.5 * self.limit) > self.limit:
             self.reason = "the time limit left no room for more training"
         elif not np.isfinite(self.best.variance):
@@ -253,7 +255,7 @@ class _Run:
     def _steps(self) -> int:
         """More steps where a bias is what keeps the best proposal from the tolerance."""
         assert self.best is not None
-        bias = min(self.best.offer.bias, self.best.proved_bias)
+        bias = self.best.proved_bias if self.best.promising else self.best.offer.bias
         more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
         return min(STEPS * more, MOST_STEPS)
 

@@ -92,6 +92,8 @@ def _walk(jaxpr: Any, consts: list[Shape], inputs: list[Shape]) -> list[Shape]:
 def _rule(name: str, operands: list[Shape], params: dict, same: bool) -> Shape:
     if all(o.independent for o in operands):
         return Shape(True, True, True, True, True, _sign(name, operands, params, same))
+    if name == "convert_element_type" and not np.issubdtype(params["new_dtype"], np.floating):
+        return UNKNOWN          # rounds
     if name == "integer_pow" and params["y"] in (0, 1):
         return CONSTANT if params["y"] == 0 else operands[0]
     if name in ("add", "add_any") or (name in LINEAR and len(operands) > 1):

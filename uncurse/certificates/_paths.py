@@ -81,6 +81,7 @@ class Columns(NamedTuple):
     slope_u2: Scalar         # int |c_s - c_k|^2 ds along (X, yhat, zhat)
     slope_z2: Scalar         # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
     slope_x2: Scalar         # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
+    lagged: Scalar           # Gamma_T A w: what slopes at both ends of each step, not the first alone, would add to S
 
 
 class Trace(NamedTuple):
@@ -125,7 +126,8 @@ def simulate(
     paths = starts.shape[0]
     zero = jnp.zeros(paths, dtype=starts.dtype)
     probe = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=starts.shape[1:]), 1.0, -1.0).astype(starts.dtype)
-    state = _State(starts, y0.astype(starts.dtype), zero, zero, zero, zero, zero, zero, zero, zero)
+    state = _State(starts, y0.astype(starts.dtype), zero, zero, zero, zero, zero, zero, zero, zero,
+                   zero, jnp.zeros_like(starts), zero)
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0, 0))
 
     def body(state: _State, inputs: tuple) -> tuple:
@@ -139,7 +141,7 @@ def simulate(
     payoff = jnp.exp(end.log_gamma) * g
     return Columns(
         end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.growth,
-        end.residual2, end.slope_u2, end.slope_z2, end.slope_x2,
+        end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, jnp.exp(end.log_gamma) * mismatch * end.lag,
     ), visited
 
 
@@ -154,6 +156,9 @@ class _State(NamedTuple):
     slope_u2: Scalar
     slope_z2: Scalar
     slope_x2: Scalar
+    c: Scalar               # slopes of the step before
+    tilt: Point
+    lag: Scalar             # w = sum of h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k
 
 
 def _step(
@@ -205,7 +210,9 @@ def _step(
         beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
         sums[1:] = [sums[1] + h * along[0], sums[2] + h * along[1], sums[3] + h * (beside[0] + beside[1])]
     growth = jnp.maximum(state.growth, log_gamma)
-    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums), q, dy
+    change = jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt)
+    lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c) + change @ process.whiten(t, x, dy)
+    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums, c, tilt, lag), q, dy
 
 
 class _Hessian(NamedTuple):

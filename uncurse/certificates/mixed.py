@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from .._solution import Guarantee
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, stack, upper_mean
+from ._base import AbstractCertificate, Bounds, PerPoint, stack
 from ._paths import Columns, Model
 
 
@@ -19,12 +19,16 @@ from ._paths import Columns, Model
 class Mixed(AbstractCertificate):
     """u = E[S] + E int Gamma q ds for any f(t, x, u, grad), where the linearisation remainder is estimated:
 
-        |E int Gamma q ds| ~ W (T E |rho(a xi, a xi' / sqrt(T))| + a (sqrt(T) |c_s - c_k|_2 + |beta_s - beta_k|_2)),
+        |E int Gamma q ds| ~ W T E |rho(a xi, a xi' / sqrt(T))| + |E Gamma_T A w|,
         rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v   at points (t, x, y, z) that paths visited,
 
     with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, and Gaussian xi; v is taken at random or along f_z, whichever is
     worse. a^2 comes without bias from pairs of paths that branch at a random time, each half giving e there independently of
     the other. Signs do not cancel, which is cautious; nothing is proved.
+
+    The second part is the slopes' change along each step: since S = y0 + Gamma_T A + (residuals), weights with the slopes at both
+    ends of a step, 1 + w with w = sum h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k, correct S to first order (a trapezoid
+    for the discount, Girsanov's density for the drift). The correction is applied, and its size stays in the budget.
 
     One Newton step with error a leaves about r = remainder(a); the next would leave (r/a) r, and so on: the sum is within
     r / (1 - r/a)^2. Where r/a reaches `BELIEVED`, the surrogate is too far away for that, and both ends are infinite.
@@ -45,13 +49,12 @@ class Mixed(AbstractCertificate):
         return Mixed((words,), horizon, rho, size, weight)
 
     def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-        return stack(paths.total, paths.slope_u2, paths.slope_z2)
+        return stack(paths.total + paths.lagged, paths.lagged)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         value, sampling = moments.mean[:, 0], z * moments.error[:, 0]
-        slope_u2, slope_z2 = (upper_mean(moments, k, z) for k in (1, 2))
         remainder = self.weight * self.rho
-        step = self.weight * self.size * (np.sqrt(self.horizon * slope_u2) + np.sqrt(slope_z2))
+        step = np.abs(moments.mean[:, 1]) + z * moments.error[:, 1]
         ratio = (remainder + step) / np.maximum(self.weight * self.size, np.finfo(np.float64).tiny)
         believed = ratio < self.BELIEVED
         bias = np.where(believed, (remainder + step) / (1 - np.minimum(ratio, self.BELIEVED)) ** 2, np.inf)

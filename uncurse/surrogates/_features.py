@@ -32,7 +32,7 @@ class Features(AbstractSurrogate):
         d, r = frame.centre.shape[0], frame.width
         p = count // 4
         arrays = (
-            rng.standard_normal((count, r)) * rng.choice([0.3, 1.0], (count, 1)), rng.uniform(-2, 2, count),
+            rng.standard_normal((count, r)) * rng.choice([0.3, 1.0, 3.0], (count, 1)), rng.uniform(-2, 2, count),
             rng.standard_normal((p, d)) / np.sqrt(d), rng.standard_normal(p), np.zeros(1 + r + count + p),
         )
         return Features(frame, *(jnp.asarray(a, dtype=np.float32) for a in arrays))
