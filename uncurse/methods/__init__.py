@@ -8,15 +8,17 @@ from ._base import AbstractMethod as AbstractMethod
 from ._base import Setting as Setting
 from ._base import State as State
 from .features import RandomFeatures as RandomFeatures
+from .network import NetworkTraining as NetworkTraining
+from .picard import MultilevelPicard as MultilevelPicard
 from .smoothing import Smoothing as Smoothing
 
-METHODS: dict[str, type[AbstractMethod]] = {m.name: m for m in (Smoothing, RandomFeatures)}
+METHODS: dict[str, type[AbstractMethod]] = {m.name: m for m in (Smoothing, RandomFeatures, NetworkTraining, MultilevelPicard)}
 
 
 def plan(method: str | AbstractMethod | None) -> list[AbstractMethod]:
     """The methods to try, in order: all that the tolerance loop may use, or the one asked for."""
     if method is None:
-        return [Smoothing(), RandomFeatures()]
+        return [Smoothing(), RandomFeatures(), NetworkTraining()]
     if isinstance(method, AbstractMethod):
         return [method]
     if isinstance(method, str) and method in METHODS:

@@ -15,7 +15,7 @@ from .smoothing import Smoothing
 
 ROUNDS = 6
 CHUNKS = 4          # of paths in one round
-RIDGE = 1e-3        # relative to the diagonal of the normal equations
+RIDGE = 1e-4        # relative to the diagonal of the normal equations
 VALUE = 0.1         # weight of the fit of values, beside the variance of S: it settles what gradients leave open
 
 

@@ -4,5 +4,10 @@ from ._base import AbstractSurrogate as AbstractSurrogate
 from ._features import Features as Features
 from ._features import with_theta as with_theta
 from ._frame import Frame as Frame
+from ._network import Layers as Layers
+from ._network import Network as Network
+from ._network import along as along
+from ._network import with_layers as with_layers
+from ._picard import Picard as Picard
 from ._skeleton import skeleton as skeleton
 from ._smoothed import Smoothed as Smoothed

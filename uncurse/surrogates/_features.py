@@ -32,7 +32,7 @@ class Features(AbstractSurrogate):
         d, r = frame.centre.shape[0], frame.width
         p = count // 4
         arrays = (
-            rng.standard_normal((count, r)) * rng.choice([0.3, 1.0, 3.0], (count, 1)), rng.uniform(-2, 2, count),
+            _sparse(rng, count, r), rng.uniform(-2, 2, count),
             rng.standard_normal((p, d)) / np.sqrt(d), rng.standard_normal(p), np.zeros(1 + r + count + p),
         )
         return Features(frame, *(jnp.asarray(a, dtype=np.float32) for a in arrays))
@@ -58,3 +58,13 @@ class Features(AbstractSurrogate):
 
 def with_theta(surrogate: Features, theta: Float[Array, " n"]) -> Features:
     return eqx.tree_at(lambda s: s.theta, surrogate, theta)
+
+
+def _sparse(rng: np.random.Generator, count: int, r: int) -> Float[np.ndarray, "count r"]:
+    """Directions in the space of pooled scalars that mix time with one or two others: most functions need few at a time."""
+    weights = np.zeros((count, r))
+    weights[:, 0] = rng.standard_normal(count)
+    for row in weights:
+        others = rng.choice(np.arange(1, r), size=min(int(rng.integers(1, 3)), r - 1), replace=False)
+        row[others] = rng.standard_normal(len(others))
+    return weights * rng.choice([0.3, 1.0, 3.0], (count, 1))

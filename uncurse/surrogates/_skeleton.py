@@ -7,6 +7,8 @@ import numpy as np
 from ..problems import ParabolicPDE
 from ._base import AbstractSurrogate
 from ._features import Features
+from ._network import Network
+from ._picard import Picard
 from ._smoothed import Smoothed
 
 
@@ -18,4 +20,11 @@ def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate
         return Smoothed.of(problem, int(recipe["pairs"]), rng)
     if kind == "Features":
         return Features.skeleton(problem, skeleton(problem, recipe["base"]), recipe)
+    if kind == "Network":
+        smooth = skeleton(problem, recipe["frame"])
+        return Network.skeleton(problem, smooth, skeleton(problem, recipe["base"]), recipe)
+    if kind == "Picard":
+        base = skeleton(problem, recipe["base"])
+        assert isinstance(base, Smoothed)
+        return Picard.skeleton(problem, base, recipe)
     raise ValueError(f"unknown surrogate {kind!r} in a saved file: written by another version of uncurse?")
