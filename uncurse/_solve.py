@@ -146,8 +146,8 @@ class _Run:
             self._propose(baseline.value)
         except KeyboardInterrupt:
             self.interrupted = True
-            if self.best is None:
-                raise
+            if self.best is None:       # nothing to certify yet: the first surrogate takes a moment; a second Ctrl-C ends it
+                self._first(baseline.value)
             self.reason = "interrupted while proposing"
         assert self.best is not None
         bounds, count, result = self._certify(self.best)
@@ -155,32 +155,52 @@ class _Run:
 
     # --- proposing
 
-    def _propose(self, guess: Float[np.ndarray, " n"]) -> None:
+    def _propose(self, y0: Float[np.ndarray, " n"]) -> None:
         """Try methods in turn, each for as long as a second of it saves more than a second of certificate."""
-        y0, setting = guess, self._setting(STEPS)
         for method in self.methods:
-            if self.best is not None:
-                setting = self._setting(self._steps())
-            begin = self.clock.elapsed - self.clock.compile
+            self.progress.stage(method.name)
+            begin, setting = self._working, self._setting(self._steps())
             with self.clock.stage("train"):
                 state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
-            block = self.clock.elapsed - self.clock.compile - begin
-            while True:
-                improved = self._keep(proposal)
-                y0 = self.best.y0 if self.best else y0
-                if proposal.state.finished or not improved or self._enough(block):
-                    break
-                begin = self.clock.elapsed
-                self.progress.stage(f"training: {method.name}")
+            block = self._working - begin
+            while self._keep(proposal) and not proposal.state.finished:
+                if self._enough(block):
+                    return
+                begin, y0 = self._working, proposal.y0
                 with self.clock.stage("train"):
                     state = method.step(setting, proposal.state, y0)
                 proposal = self._assess(method, state, setting, y0)
-                block = self.log[-1]["seconds"] = self.clock.elapsed - begin
+                block = self._working - begin
+            assert self.best is not None
+            y0 = self.best.y0
+            if self.best.state.round > 0 or method is self.methods[-1]:
+                self._refine()
             if self._enough(1.2 * self.clock.compile + block):
-                break
-        if not self.reason:
-            self.reason = "every method in the plan was tried"
+                return
+        self.reason = "every method in the plan was tried"
+
+    def _first(self, y0: Float[np.ndarray, " n"]) -> None:
+        """The first surrogate of the plan, and no more."""
+        setting = self._setting(STEPS)
+        self._keep(self._assess(self.methods[0], self.methods[0].init(setting, None, y0), setting, y0))
+
+    def _refine(self) -> None:
+        """Double the steps of time while a bias alone keeps the best surrogate from the tolerance."""
+        best = self.best
+        while best is not None and best.offer.count is None and best.offer.bias < PROMISING:
+            steps = 2 * best.setting.steps
+            if steps > MOST_STEPS or self.clock.elapsed > 0.5 * self.limit:
+                return
+            self.progress.stage(f"{steps} steps")
+            if not self._keep(self._assess(best.method, best.state, self._setting(steps), best.y0)):
+                return
+            best = self.best
+
+    @property
+    def _working(self) -> float:
+        """Seconds so far without compilation."""
+        return self.clock.elapsed - self.clock.compile
 
     def _enough(self, price: float) -> bool:
         """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
@@ -200,9 +220,9 @@ class _Run:
         """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
         sampler, y0 = setting.sampler, guess
         for _ in range(6):
-            begin = self.clock.elapsed - self.clock.compile
+            begin = self._working
             chunk = self._pilot(setting, state.surrogate, y0)
-            rate = (self.clock.elapsed - self.clock.compile - begin) / chunk.fine.total.size
+            rate = (self._working - begin) / chunk.fine.total.size
             mean, spread = chunk.fine.total.mean(axis=1, dtype=np.float64), chunk.fine.total.std(axis=1, dtype=np.float64)
             settled = np.abs(mean - y0) <= 0.5 * spread + 1e-6 * np.abs(mean)
             y0 = mean
@@ -254,10 +274,11 @@ class _Run:
 
     def _steps(self) -> int:
         """More steps where a bias is what keeps the best proposal from the tolerance."""
-        assert self.best is not None
+        if self.best is None:
+            return STEPS
         bias = self.best.proved_bias if self.best.promising else self.best.offer.bias
         more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
-        return min(STEPS * more, MOST_STEPS)
+        return min(self.best.setting.steps * more, MOST_STEPS)
 
     @property
     def _fewest(self) -> int:
@@ -324,8 +345,9 @@ class _Run:
                         break
             except KeyboardInterrupt:
                 self.interrupted, complete = True, False
-                if moments is None:
-                    raise
+                if moments is None:     # one round of paths is soon drawn; a second Ctrl-C ends it
+                    key = stream(self.seed, Purpose.certificate, attempt, 1)
+                    moments = next(sampler.moments(proposal.surrogate, y0, key, 1, certificate))
         assert moments is not None
         return certificate.bounds(moments, y0, self.z), moments, complete
 

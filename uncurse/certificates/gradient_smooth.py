@@ -113,7 +113,8 @@ class GradientSmooth(AbstractCertificate):
             bottom, low = mean[:, 3], mean[:, 3] - error[:, 3]
         value = np.where(np.isfinite(top) & np.isfinite(bottom), (top + bottom) / 2, mean[:, 0])
         gap = np.maximum(top - value, value - bottom)
-        sampling = np.maximum(np.where(np.isfinite(top), high - top, 0.0), np.where(np.isfinite(bottom), bottom - low, 0.0))
+        with np.errstate(invalid="ignore"):
+            sampling = np.fmax(high - top, bottom - low)       # an infinite end has no sampling part
         if finite:
             guarantee = Guarantee.two_sided if self.known else Guarantee.estimate
         elif one_sided:

@@ -14,7 +14,7 @@ from ._base import AbstractMethod, Setting, State
 from .smoothing import Smoothing
 
 ROUNDS = 6
-CHUNKS = 4          # of paths in one round
+VISITS = 160_000    # points (t, X) that one round learns from, about
 RIDGE = 1e-4        # relative to the diagonal of the normal equations
 VALUE = 0.1         # weight of the fit of values, beside the variance of S: it settles what gradients leave open
 
@@ -42,7 +42,8 @@ class RandomFeatures(AbstractMethod):
         assert isinstance(surrogate, Features)
         sampler = setting.sampler
         sums: tuple[np.ndarray, ...] | None = None
-        for chunk in range(CHUNKS):
+        chunks = max(VISITS // (setting.steps * sampler.block * sampler.width), 1)
+        for chunk in range(chunks):
             key = stream(setting.seed, Purpose.training, 1, state.round, chunk)
             visited = sampler.visited(surrogate, y0, key)
             found = _normal_equations(surrogate, sampler.model.process, visited.columns.total, visited.trace, sampler.model.horizon)
