@@ -238,7 +238,7 @@ class _Run:
         def affordable(offer: Offer) -> bool:
             return offer.count is not None and offer.count * len(y0) * rate < PATIENCE
 
-        if not any(affordable(o) for o in offered) and not self.source.affine:
+        if not any(affordable(o) for o in offered) and not any(o.bounds.guarantee is Guarantee.unbiased for o in offered):
             mixed = fallback(self.problem, sampler, state.surrogate, y0, key)
             offered += offers([mixed], chunk, y0, self.tolerance, self.z)
         offer = ([o for o in offered if affordable(o)] or sorted(offered, key=lambda o: o.bias))[0]

@@ -53,6 +53,8 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
         return shape_in(problem.source, inputs, chosen)     # type: ignore[arg-type]
 
     both, value, gradient, point = shape(U, GRAD), shape(U), shape(GRAD), shape(T, X)
+    shapes = [(), (d,), (), (d,)]
+    smooth = both.smooth or all(_smooth(problem.source, i, shapes) for i in (U, GRAD))
     declared = problem.bounds
     facts: dict[str, Any] = {
         name: Bound(getattr(declared, name), "declared")
@@ -75,7 +77,7 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
         _prove_value_bounds(problem, at, facts, point.independent)
     return Source(
         uses_point=not point.independent, uses_value=not value.independent, uses_gradient=not gradient.independent,
-        affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=both.smooth,
+        affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=smooth,
         quadratic=quadratic, **{"shape": None, **facts},
     )
 
@@ -140,4 +142,15 @@ def _inverse_transpose(process: AbstractProcess) -> jnp.ndarray | None:
 
 def is_smooth_terminal(problem: ParabolicPDE) -> bool:
     """Whether the trace of g shows no kink."""
-    return shape_in(problem.terminal, (jax.ShapeDtypeStruct((problem.dim,), np.float32),), (0,)).smooth
+    known = shape_in(problem.terminal, (jax.ShapeDtypeStruct((problem.dim,), np.float32),), (0,)).smooth
+    return known or _smooth(problem.terminal, 0, [(problem.dim,)])
+
+
+def _smooth(function: Any, argument: int, shapes: list[tuple[int, ...]]) -> bool:
+    """The same by interval arithmetic, which also knows that the argument of a root stays above 0."""
+    from ._intervals import TooLarge, is_smooth
+
+    try:
+        return is_smooth(function, argument, shapes)
+    except TooLarge:
+        return False

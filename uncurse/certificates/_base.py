@@ -58,6 +58,13 @@ def stack(*columns: PerPath) -> Float[np.ndarray, "n paths k"]:
     return np.stack(np.broadcast_arrays(*columns), axis=-1).astype(np.float64)
 
 
+def unbounded(value: PerPoint, sampling: PerPoint) -> Bounds:
+    """What a theorem returns whose assumptions were seen not to hold."""
+    infinite, zero = np.full_like(value, np.inf), np.zeros_like(value)
+    budget = {"sampling": sampling, "linearisation": infinite, "time step": zero}
+    return Bounds(value, -infinite, infinite, budget, Guarantee.estimate)
+
+
 def upper_mean(moments: Moments, k: int, z: float) -> PerPoint:
     """An upper confidence limit for the mean of a column that is never negative."""
     return np.maximum(moments.mean[:, k] + z * moments.error[:, k], 0.0)

@@ -133,10 +133,11 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     mean, weight = np.bincount(point, products, n) / count, np.bincount(point, weights, n) / count
     scatter = np.bincount(point, (products - mean[point]) ** 2, n) / count
     size = np.sqrt(np.maximum(mean + 2 * np.sqrt(scatter / count), 0.0) / weight)
+    reach = np.sqrt(np.bincount(visited.point, np.asarray(visited.columns.mismatch2, dtype=np.float64), n) / np.bincount(visited.point, minlength=n))
     chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
     t = (branch[chosen] * sampler.model.horizon / steps).astype(np.float32)
     x, y_, q = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.q))
     at = visited.point[chosen]
-    rho = np.asarray(sampled_remainder(sampler.model, key, t, x, y_, q, size[at].astype(np.float32)), dtype=np.float64)
+    rho = np.asarray(sampled_remainder(sampler.model, key, t, x, y_, q, size[at].astype(np.float32), reach[at].astype(np.float32)), dtype=np.float64)
     found = np.maximum(np.bincount(at, minlength=n), 1)
     return Mixed.of(sampler.model.horizon, np.bincount(at, rho, n) / found, size, weight)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from .._solution import Guarantee
 from ..analysis import Source
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, stack, upper_mean
+from ._base import AbstractCertificate, Bounds, PerPoint, stack, unbounded, upper_mean
 from ._paths import Columns
-from .linear import ROUNDING
+from .linear import ROUNDING, constant_slopes
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,13 @@ class Lipschitz(AbstractCertificate):
     du: float
     dz: float
     shape: str | None
+    from_affine: bool       # dz = 0 was read off an f that is affine in grad: true if its slope is constant
 
     @staticmethod
     def of(source: Source, horizon: float) -> "Lipschitz | None":
         slope, gradient = source.slope, source.gradient_slope
+        if source.affine:
+            return None         # slopes that vary with (t, x) alone are not what this theorem bounds
         if (source.uses_value and slope is None) or (not source.affine_in_gradient and gradient is None):
             return None
         assumptions = []
@@ -48,11 +51,12 @@ class Lipschitz(AbstractCertificate):
         if not source.affine_in_gradient and gradient is not None:
             dz = gradient.value
             assumptions.append(f"two values of df/dz differ by at most {dz:.4g}: {gradient.origin}")
+        from_affine = source.affine_in_gradient
         shape = None
         if source.shape is not None:
             shape = source.shape.value
             assumptions.append(f"the source is {shape} in (u, grad): {source.shape.origin}")
-        return Lipschitz(tuple(assumptions), horizon, float(du), float(dz), shape)
+        return Lipschitz(tuple(assumptions), horizon, float(du), float(dz), shape, from_affine)
 
     def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         excess = np.asarray(paths.total, dtype=np.float64) - y0[:, None]
@@ -60,6 +64,8 @@ class Lipschitz(AbstractCertificate):
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         mean, error = moments.mean, z * moments.error
+        if self.from_affine and not constant_slopes(moments, self.horizon, 6):
+            return unbounded(mean[:, 0], error[:, 0])
         excess2, residual2 = upper_mean(moments, 2, z), upper_mean(moments, 3, z)
         du, dz, t = self.du, self.dz, self.horizon
         grown = np.expm1(du * t)

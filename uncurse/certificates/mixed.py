@@ -19,10 +19,10 @@ from ._paths import Columns, Model
 class Mixed(AbstractCertificate):
     """u = E[S] + E int Gamma q ds for any f(t, x, u, grad), where the linearisation remainder is estimated:
 
-        |E int Gamma q ds| ~ W T E |rho(a xi, a xi' / sqrt(T))| + |E Gamma_T A w|,
+        |E int Gamma q ds| ~ W T E |rho(a xi, b xi' / sqrt(T))| + |E Gamma_T A w|,
         rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v   at points (t, x, y, z) that paths visited,
 
-    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, and Gaussian xi; v is taken at random or along f_z, whichever is
+    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, b^2 = E A^2 for int |zeta|^2 ds, and Gaussian xi; v is taken at random or along f_z, whichever is
     worse. a^2 comes without bias from pairs of paths that branch at a random time, each half giving e there independently of
     the other. Signs do not cancel, which is cautious; nothing is proved.
 
@@ -72,9 +72,10 @@ def sampled_remainder(
     y: Float[Array, " m"],
     q: Float[Array, "m d"],
     size: Float[Array, " m"],
+    reach: Float[Array, " m"],
 ) -> Float[Array, " m"]:
-    """T E |rho| at each visited point, for errors of the given size there."""
-    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array, size: Array) -> Array:
+    """T E |rho| at each visited point, for errors a = size of u and b = reach of z there."""
+    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array, size: Array, reach: Array) -> Array:
         process, f = model.process, model.source
         p = process.gradient(x, q)
         f0, (c, b) = jax.value_and_grad(f, argnums=(2, 3))(t, x, y, p)
@@ -84,7 +85,7 @@ def sampled_remainder(
 
         def rho(direction: Array, draws: Array) -> Array:
             norm = jnp.sqrt(jnp.sum(process.noise(t, x, direction) ** 2)) + jnp.finfo(x.dtype).tiny
-            e, v = size * draws[0], size / jnp.sqrt(model.horizon) * draws[1] * direction / norm
+            e, v = size * draws[0], reach / jnp.sqrt(model.horizon) * draws[1] * direction / norm
             f1 = f(t, x, y + e, process.gradient(x, q + v))
             return jnp.abs(f1 - f0 - c * e - tilt @ v)
 
@@ -92,7 +93,7 @@ def sampled_remainder(
         means = [jnp.mean(jax.vmap(partial(rho, direction))(draws)) for direction in (random, tilt)]
         return model.horizon * jnp.maximum(*means)
 
-    return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, q, size)
+    return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, q, size, reach)
 
 
 @eqx.filter_jit

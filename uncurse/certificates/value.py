@@ -8,9 +8,9 @@ from jaxtyping import Float
 from .._solution import Guarantee
 from ..analysis import Source
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, growth_integral, stack, upper_mean
+from ._base import AbstractCertificate, Bounds, PerPoint, growth_integral, stack, unbounded, upper_mean
 from ._paths import Columns
-from .linear import ROUNDING
+from .linear import constant_slopes
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Value(AbstractCertificate):
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         value, sampling = moments.mean[:, 0], z * moments.error[:, 0]
+        if not constant_slopes(moments, self.horizon, 4):
+            return unbounded(value, sampling)
         mismatch2, residual2, slope_u2 = (upper_mean(moments, k, z) for k in (1, 2, 3))
         a = np.sqrt(mismatch2) + np.sqrt(self.horizon * residual2)
         second_order = self.curvature / 2 * a**2 * growth_integral(self.slope, self.horizon, 2.0)
@@ -66,5 +68,4 @@ class Value(AbstractCertificate):
         if self.shape == "concave":
             high = value + sampling + step
         budget = {"sampling": sampling, "linearisation": second_order, "time step": step}
-        known = bool((self.horizon * moments.mean[:, 4] < ROUNDING).all())
-        return Bounds(value, low, high, budget, Guarantee.two_sided if known else Guarantee.estimate)
+        return Bounds(value, low, high, budget, Guarantee.two_sided)
