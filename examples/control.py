@@ -1,13 +1,14 @@
 """Steering a fleet of batteries: an equation of control, with both ends of the interval proved.
 
-The charge of battery i is X_i away from its target, dX_i = a_i dt + sigma dW_i. Pushing costs r_i a_i^2 / 2 per unit of time,
-with r_i from 1/2 for the cheapest battery to 2 for the dearest. At the end each battery pays X_i^2 / 2, and the fleet
-pays d (mean X)^2 / 2 for its total. The least expected cost u(t, x) solves
+The charge of battery i is X_i away from its target, dX_i = a_i dt + sigma dW_i. Pushing costs r_i a_i^2 / 2 per unit of
+time, with r_i from 1/2 for the cheapest battery to 2 for the dearest. At the end each battery pays X_i^2 / 2, and the
+fleet pays d (mean X)^2 / 2 for its total. The least expected cost u(t, x) solves
 
     u_t + sigma^2/2 Lap u - sum_i u_i^2 / (2 r_i) = 0,      u(T, x) = |x|^2 / 2 + d (mean x)^2 / 2,
 
-since min_a [a p + r a^2 / 2] = -p^2 / (2 r). The best push is a_i = -u_i / r_i. The upper end of the interval is the cost,
-measured on fresh paths, of the policy that follows the surrogate's gradient; the lower end says what no policy can beat.
+since min_a [a p + r a^2 / 2] = -p^2 / (2 r). The best push is a_i = -u_i / r_i. The upper end of the interval is the
+cost, measured on fresh paths, of a policy: follow the surrogate's gradient, renewed at each of a few steps of time. The
+lower end is what no policy can beat.
 
     python examples/control.py
 """

@@ -5,10 +5,11 @@ from statistics import NormalDist
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from uncurse.analysis import analyse
-from uncurse.certificates import Model, Sampler, Scheme, columns_of
+from uncurse.certificates import GradientSmooth, Model, Sampler, Scheme, columns_of
 from uncurse.problems import ParabolicPDE
 from uncurse.statistics import Moments
 from uncurse.surrogates import AbstractSurrogate
@@ -54,3 +55,53 @@ def bounds_of(certificate, chunk, y0, z: float = Z):
 
 def holds(bounds, truth) -> bool:
     return bool(np.all((bounds.low <= truth) & (truth <= bounds.high)))
+
+
+# --- a solution made up, and the problem it solves --------------------------------------------------------------
+
+
+T = 0.8
+W = np.array([0.7, -0.4, 0.5], dtype=np.float32)
+POINT = np.array([0.3, 0.1, -0.2])
+
+
+def at_once(problem, theorem, surrogate, at, steps=5, count=16384, y0=None, seed=0):
+    """The theorem's interval from `count` paths; y0 is the surrogate's own value at the point unless one is given."""
+    sampler = sampler_of(problem, at, steps)
+    if y0 is None:
+        y0 = np.asarray([float(surrogate.value(0.0, jnp.asarray(x, dtype=np.float32))) for x in sampler.starts])
+    chunk, y0 = paths_of(sampler, surrogate, y0, count, seed)
+    if isinstance(theorem, GradientSmooth):
+        theorem = theorem.tuned(chunk.fine, y0)
+    return bounds_of(theorem, chunk, y0)
+
+
+def known(problem, x=POINT):
+    return analyse(problem, np.atleast_2d(np.asarray(x, dtype=np.float64)))
+
+
+def made(solution, source, process, dim=3, **more):
+    """The problem that has `solution(t, x)`: source plus what is missing from it."""
+    def sigma(t, x):
+        return jax.jacobian(lambda z: process.move(x, process.spread(t, x, z)))(jnp.zeros(process.noise_dim))
+
+    def full(t, x, u, grad):
+        u_t, p = jax.grad(solution, (0, 1))(t, x)
+        s = sigma(t, x)
+        generator = process.drift(t, x) @ p + jnp.trace(s @ s.T @ jax.hessian(solution, 1)(t, x)) / 2
+        return source(u, grad) - (u_t + generator + source(solution(t, x), p))
+
+    return ParabolicPDE(process=process, source=full, terminal=lambda x: solution(T, x), horizon=T, **more)
+
+
+def wave(t, x):
+    return jnp.exp(0.5 * (t - T)) * jnp.cos(W[: x.shape[0]] @ x + 0.3)
+
+
+def bent(t, x, size, scale=1.0):
+    """Off by `size`, in value, slope and curvature alike."""
+    return scale * wave(t, x) + size * jnp.cos(1.3 * x[0] - 0.4 * x[-1] + 2 * t)
+
+
+def square(t, x, scale):
+    return scale * x @ x

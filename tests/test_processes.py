@@ -15,7 +15,7 @@ from uncurse.certificates._paths import Noise
 from uncurse.problems import ParabolicPDE
 from uncurse.processes import Brownian, Diffusion, GeometricBrownian, OrnsteinUhlenbeck
 
-PATHS = 200_000
+PATHS = 100_000
 TIMES = {"one step": [0.7], "a path": [0.1, 0.35, 0.05, 0.2]}      # both end at 0.7
 X = np.array([1.0, 0.4, 2.5])
 TILT = np.array([0.3, -0.5, 0.0])
@@ -181,7 +181,7 @@ TWO = {
 def test_generator(name, float64):
     """(E phi(X_h) - phi(x)) / h - L phi(x) falls like h, two-sided within 0.25; E is a Gauss-Hermite sum."""
     process, t, x = TWO[name], 0.1, jnp.asarray([0.8, 0.5])
-    nodes, weights = np.polynomial.hermite_e.hermegauss(14)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(10)
     grid = jnp.asarray(np.stack(np.meshgrid(*[nodes] * process.normals), axis=-1).reshape(-1, process.normals))
     weight = np.prod(np.stack(np.meshgrid(*[weights] * process.normals), axis=-1).reshape(-1, process.normals), axis=1)
 

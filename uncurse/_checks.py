@@ -67,7 +67,8 @@ def points(at: Any, dim: int) -> np.ndarray:
     """The points a user asks for: (d,) or (n, d), finite."""
     array = as_array("at", at)
     if array.ndim not in (1, 2) or array.shape[-1] != dim or array.shape[0] == 0:
-        raise ValueError(f"at must have shape ({dim},) or (n, {dim}), since the process has dim = {dim}; got {array.shape}")
+        expected = f"({dim},) or (n, {dim}), since the process has dim = {dim}"
+        raise ValueError(f"at must have shape {expected}; got {array.shape}")
     return finite("at", array)
 
 
@@ -86,7 +87,8 @@ def returns(name: str, function: Callable, arguments: Sequence[tuple[str, tuple]
         out = jax.eval_shape(function, *inputs)
     except Exception as error:
         raise ValueError(
-            f"{name} failed when called for one point, as {call} with shapes {shapes}: {type(error).__name__}: {error}\n"
+            f"{name} failed when called for one point, as {call} with shapes {shapes}: "
+            f"{type(error).__name__}: {error}\n"
             f"It must be written with jax.numpy for a single point; batching is the library's business."
         ) from error
     got = getattr(out, "shape", None)

@@ -17,10 +17,10 @@ def _listen() -> None:
         return
     _listening.append(True)
 
-    def record(event: str, duration: float, **_: object) -> None:
+    def record(event: str, duration_secs: float, **_: object) -> None:
         if event.startswith("/jax/core/compile"):
             now = time.perf_counter()
-            _compilations.append((now - duration, now))
+            _compilations.append((now - duration_secs, now))
 
     jax.monitoring.register_event_duration_secs_listener(record)
 

@@ -27,7 +27,9 @@ class Result(enum.Enum):
     tolerance_met = "the tolerance was met"
     time_limit = "the time limit came first: allow more time, or a larger rtol"
     interrupted = "interrupted: this is the best honest interval so far"
-    sampling_limited = "sampling would take too long at this variance: allow a larger rtol, or declare the problem's structure"
+    sampling_limited = (
+        "sampling would take too long at this variance: allow a larger rtol, or declare the problem's structure"
+    )
     bias_limited = "a part of the error that more samples cannot shrink is above the tolerance: see the budget"
     not_finite = "paths became infinite or undefined: the source or the terminal condition blows up along them"
 

@@ -9,19 +9,8 @@ import numpy as np
 from jax import lax
 
 from ..problems import ParabolicPDE
-from ._intervals import (
-    Box,
-    Interval,
-    NotEnclosed,
-    Shape,
-    TooLarge,
-    evaluate,
-    flatten,
-    inline,
-    interval,
-    is_continuous,
-    is_smooth,
-)
+from ._enclosure import Box, Interval, NotEnclosed, Shape, TooLarge, interval
+from ._intervals import evaluate, flatten, inline, is_continuous, is_smooth
 
 Pair = tuple[float, float]
 _PIECES = (1024, 128, 16)       # of the range of u; fewer where an intermediate array would grow too large

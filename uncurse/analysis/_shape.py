@@ -1,7 +1,7 @@
-"""What the traced source proves of itself: independent, affine, convex or concave in chosen arguments, and smooth or not."""
+"""What the traced source proves of itself: independent, affine, convex or concave in chosen arguments; and smooth."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -36,14 +36,14 @@ VARIABLE = Shape(False, True, True, True, True)
 UNKNOWN = Shape()
 SMOOTH = Shape(smooth=True)
 
-LINEAR = frozenset(
-    "reshape broadcast_in_dim squeeze expand_dims transpose reduce_sum slice convert_element_type copy copy_p rev "
-    "concatenate pad gather dynamic_slice cumsum real reduce_precision".split()
-)
-SMOOTH_FUNCTIONS = frozenset(
-    "sin cos tan tanh exp exp2 log log1p expm1 logistic erf erfc div mul integer_pow square atan "
-    "asinh sinh cosh dot_general".split()    # not roots and powers: they have a corner at 0
-)
+LINEAR = frozenset({
+    "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "reduce_sum", "slice", "convert_element_type",
+    "copy", "copy_p", "rev", "concatenate", "pad", "gather", "dynamic_slice", "cumsum", "real", "reduce_precision",
+})
+SMOOTH_FUNCTIONS = frozenset({              # not roots and powers: they have a corner at 0
+    "sin", "cos", "tan", "tanh", "exp", "exp2", "log", "log1p", "expm1", "logistic", "erf", "erfc", "div", "mul",
+    "integer_pow", "square", "atan", "asinh", "sinh", "cosh", "dot_general",
+})
 CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
          "custom_vjp_call": "call_jaxpr", "remat": "jaxpr", "checkpoint": "jaxpr"}
 
@@ -120,15 +120,22 @@ def _rule(name: str, operands: list[Shape], params: dict, same: bool) -> Shape:
     if name == "exp":
         return Shape(convex=operands[0].convex, smooth=operands[0].smooth, sign=1)
     if name == "select_n" and operands[0].independent:
-        cases = operands[1:]
-        return Shape(False, *(all(getattr(c, flag) for c in cases) for flag in ("affine", "convex", "concave", "smooth")))
+        return replace(_common(operands[1:]), independent=False)
     return SMOOTH if name in SMOOTH_FUNCTIONS and all(o.smooth for o in operands) else UNKNOWN
 
 
 def _sum(terms: list[Shape]) -> Shape:
-    flags = ("affine", "convex", "concave", "smooth")
     sign = terms[0].sign if len({t.sign for t in terms}) == 1 else None
-    return Shape(all(t.independent for t in terms), *(all(getattr(t, f) for t in terms) for f in flags), sign)
+    return replace(_common(terms), sign=sign)
+
+
+def _common(values: list[Shape]) -> Shape:
+    """What is known of all of them, their signs aside."""
+    return Shape(
+        independent=all(v.independent for v in values), affine=all(v.affine for v in values),
+        convex=all(v.convex for v in values), concave=all(v.concave for v in values),
+        smooth=all(v.smooth for v in values),
+    )
 
 
 def _product(name: str, operands: list[Shape], params: dict, same: bool) -> Shape:

@@ -13,6 +13,11 @@ from ._sampling import Visited as Visited
 from ._sampling import columns_of as columns_of
 from ._sampling import rows_for as rows_for
 from ._sampling import terminal_values as terminal_values
+from ._select import Offer as Offer
+from ._select import allowed as allowed
+from ._select import fallback as fallback
+from ._select import offers as offers
+from ._select import theorems as theorems
 from .gradient_smooth import GradientSmooth as GradientSmooth
 from .linear import Linear as Linear
 from .lipschitz import Lipschitz as Lipschitz
@@ -21,8 +26,3 @@ from .mixed import sampled_curvature as sampled_curvature
 from .mixed import sampled_remainder as sampled_remainder
 from .step import Stepped as Stepped
 from .value import Value as Value
-from ._select import Offer as Offer
-from ._select import allowed as allowed
-from ._select import fallback as fallback
-from ._select import offers as offers
-from ._select import theorems as theorems

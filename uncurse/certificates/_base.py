@@ -41,7 +41,7 @@ class AbstractCertificate(abc.ABC):
     assumptions: tuple[str, ...]
 
     @abc.abstractmethod
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         """What to average; the first column carries the value."""
 
     @abc.abstractmethod

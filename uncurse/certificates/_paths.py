@@ -1,15 +1,15 @@
 """The one simulation behind every certificate: paths, and the linearised functional S along them.
 
-Notation. X has generator L. On each step [t_k, t_k + h) the surrogate's gradient p, the slopes c = f_u and b = f_grad at
-(t_k, X_k, yhat_k, p) are frozen in the chart of the process, and X runs under the extra drift b (a change of measure
-from which the noise dW is again Brownian). Then, with Gamma = exp(int c ds), for any adapted yhat, zhat,
+Notation. X has generator L. On each step [t_k, t_k + h) the surrogate's gradient p, the slopes c = f_u and b = f_grad
+at (t_k, X_k, yhat_k, p) are frozen in the chart of the process, and X runs under the extra drift b (a change of
+measure from which the noise dW is again Brownian). Then, with Gamma = exp(int c ds), for any adapted yhat, zhat,
 
     Y_0 = E[S] + E int Gamma q ds,      q = f(Y, Z) - f(yhat, zhat) - c (Y - yhat) - beta . (Z - zhat),
     S   = Gamma_T g(X_T) + int Gamma (f(s, X, yhat, zhat) - c yhat - beta . zhat) ds - int Gamma zhat . dW.
 
-The time integral is sampled at one uniform random time a step, so E[S] has no time-discretisation bias where X is sampled
-exactly: (E, Hutzenthaler, Jentzen and Kruse 2019 use random times so, in multilevel Picard). For f affine with constant
-slopes q = 0; every other certificate is a bound of E int Gamma q ds.
+The time integral is sampled at one uniform random time a step, so E[S] has no time-discretisation bias where X is
+sampled exactly (E, Hutzenthaler, Jentzen and Kruse 2019 use random times so, in multilevel Picard). For f affine with
+constant slopes q = 0; every other certificate is a bound of E int Gamma q ds.
 
 Where f is affine in the gradient, zhat follows the noise inside a step to second order: zhat_s = Sigma^T (q + H Sigma
 (W_s - W_k)) with H = a I + b n n^T, n = q / |q|, from two directional derivatives. A symmetric H has an Ito integral in
@@ -19,7 +19,7 @@ closed form, and another zhat is as good as any.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -53,8 +53,8 @@ class Model(eqx.Module):
 class Scheme:
     """How paths are stepped; hashable, since each combination is compiled once.
 
-    steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a step.
-    track: the slopes may vary along a step, so their variation is measured.
+    steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a
+    step. track: the slopes may vary along a step, so their variation is measured; only with random times.
     """
 
     steps: int
@@ -69,19 +69,22 @@ class Scheme:
         return Scheme(steps, not frozen, source.affine_in_gradient, not frozen and not constant)
 
 
-class Columns(NamedTuple):
-    """What each path leaves behind."""
+Entry = TypeVar("Entry")
 
-    total: Scalar            # S
-    frozen: Scalar           # S with (yhat, zhat) frozen over each step too: the functional of a policy
-    mismatch: Scalar         # g(X_T) - yhat_T
-    mismatch2: Scalar        # its square
-    growth: Scalar           # max over time of log Gamma
-    residual2: Scalar        # int |f(s, X, yhat, zhat) - its linearisation at the start of the step|^2 ds
-    slope_u2: Scalar         # int |c_s - c_k|^2 ds along (X, yhat, zhat)
-    slope_z2: Scalar         # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
-    slope_x2: Scalar         # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
-    lagged: Scalar           # Gamma_T A w: what slopes at both ends of each step, not the first alone, would add to S
+
+class Columns(NamedTuple, Generic[Entry]):
+    """What each path leaves behind: (paths,) arrays on the device, (n, paths) in NumPy once sorted by starting point."""
+
+    total: Entry             # S
+    frozen: Entry            # S with (yhat, zhat) frozen over each step too: the functional of a policy
+    mismatch: Entry          # g(X_T) - yhat_T
+    mismatch2: Entry         # its square
+    growth: Entry            # max over time of log Gamma
+    residual2: Entry         # int |f(s, X, yhat, zhat) - its linearisation at the start of the step|^2 ds
+    slope_u2: Entry          # int |c_s - c_k|^2 ds along (X, yhat, zhat)
+    slope_z2: Entry          # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
+    slope_x2: Entry          # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
+    lagged: Entry            # Gamma_T A w: what slopes at both ends of each step, not the first alone, would add to S
 
 
 class Trace(NamedTuple):
@@ -121,13 +124,15 @@ def simulate(
     starts: Float[Array, "paths d"],
     y0: Float[Array, " paths"],
     noise: Noise,
-) -> tuple[Columns, "Trace"]:
+) -> tuple[Columns[Float[Array, " paths"]], Trace]:
     """Run the paths from `starts` with yhat_0 = y0; return their columns and their history."""
     paths = starts.shape[0]
     zero = jnp.zeros(paths, dtype=starts.dtype)
     probe = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=starts.shape[1:]), 1.0, -1.0).astype(starts.dtype)
-    state = _State(starts, y0.astype(starts.dtype), zero, zero, zero, zero, zero, zero, zero, zero,
-                   zero, jnp.zeros_like(starts), zero)
+    state = _State(
+        x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, growth=zero, residual2=zero,
+        slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
+    )
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0, 0))
 
     def body(state: _State, inputs: tuple) -> tuple:
@@ -168,21 +173,27 @@ def _step(
     process, f = model.process, model.source
     h = model.horizon / scheme.steps
     x, y = state.x, state.y
-    q, hessian = _chart_gradient(process, surrogate, scheme.second_order, probe, t, x)
+    if scheme.second_order:
+        q, expansion = _expand(process, surrogate, probe, t, x)
+    else:
+        q, expansion = process.pull(x, surrogate.gradient(t, x)), None
     p = process.gradient(x, q)
-    f0, (c, b) = jax.value_and_grad(f, argnums=(2, 3))(t, x, y, p)
+    f0, (f_x, c, b) = jax.value_and_grad(f, argnums=(1, 2, 3))(t, x, y, p)
     tilt = process.tilt(x, b)
     drift0 = f0 - tilt @ q
     gamma = jnp.exp(state.log_gamma)
+    slope_u2, slope_z2, slope_x2 = state.slope_u2, state.slope_z2, state.slope_x2
 
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
-    m1, q1 = _martingale(process, hessian, t, x, q, dw1, cut * h)
+    if expansion is not None:
+        expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, c, f_x))
+    m1, q1, expansion = _martingale(process, expansion, t, x, q, dw1, cut * h)
     dy = process.spread(t, x, dw1)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
-        m2, _ = _martingale(process, hessian, t1, x1, q1, dw2, after)
+        m2, *_ = _martingale(process, expansion, t1, x1, q1, dw2, after)
         dy = dy + process.spread(t1, x1, dw2)
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
@@ -198,63 +209,84 @@ def _step(
         total = gamma1 * h * (drift1 - c * y1) - noise
         drift1_frozen = f(t1, x1, y, process.gradient(x1, q)) - tilt @ q
         frozen = gamma1 * h * (drift1_frozen - c * y) - noise
+        if scheme.track:
+            along = _slope_change(model, t1, x1, y1, p1, c, tilt)
+            beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
+            slope_u2, slope_z2 = slope_u2 + h * along[0], slope_z2 + h * along[1]
+            slope_x2 = slope_x2 + h * (beside[0] + beside[1])
     else:
         # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
         x2, y2 = x1, y - drift0 * h + m1
         total = frozen = h * drift0 - m1
         rest = jnp.zeros_like(y)
     log_gamma = state.log_gamma + c * h
-    sums = [state.residual2 + h * rest**2, state.slope_u2, state.slope_z2, state.slope_x2]
-    if scheme.track:
-        along = _slope_change(model, t1, x1, y1, p1, c, tilt)
-        beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
-        sums[1:] = [sums[1] + h * along[0], sums[2] + h * along[1], sums[3] + h * (beside[0] + beside[1])]
     growth = jnp.maximum(state.growth, log_gamma)
     change = jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt)
     lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c) + change @ process.whiten(t, x, dy)
-    return _State(x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, *sums, c, tilt, lag), q, dy
+    end = _State(
+        x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, state.residual2 + h * rest**2,
+        slope_u2, slope_z2, slope_x2, c, tilt, lag,
+    )
+    return end, q, dy
 
 
-class _Hessian(NamedTuple):
-    """H = a I + b n n^T in the chart; absent where zhat is frozen."""
+class _Expansion(NamedTuple):
+    """How the chart gradient q moves inside a step: dq = (a I + (b + cubic w) n n^T) dy + drift dt, w = n . y.
+
+    y is the martingale part of the chart displacement. For a solution of the equation the drift needs no derivative of q:
+    differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x + J^T q), J the Jacobian of the chart drift.
+    """
 
     a: Scalar
     b: Scalar
     n: Point
+    cubic: Scalar
+    drift: Point
 
-    def __call__(self, v: Point) -> Point:
-        return self.a * v + self.b * (self.n @ v) * self.n
 
-
-def _chart_gradient(
-    process: AbstractProcess, surrogate: AbstractSurrogate, second_order: bool, probe: Point, t: Scalar, x: Point
-) -> tuple[Point, _Hessian | None]:
-    """The surrogate's gradient in the chart at x; and its Hessian, projected from two directional derivatives."""
+def _expand(
+    process: AbstractProcess, surrogate: AbstractSurrogate, probe: Point, t: Scalar, x: Point
+) -> tuple[Point, _Expansion]:
+    """q at x, and its expansion, still without drift: from derivatives along n and along a probe."""
     def chart(y: Point) -> Point:
         moved = process.move(x, y)
         return process.pull(moved, surrogate.gradient(t, moved))
 
-    if not second_order:
-        return chart(jnp.zeros_like(x)), None
+    zero = jnp.zeros_like(t)
     q, along = jax.linearize(chart, jnp.zeros_like(x))
     n = q / jnp.sqrt(q @ q + jnp.finfo(x.dtype).tiny)
-    b_plus_a = n @ along(n)
-    trace = probe @ along(probe)            # Hutchinson's estimate; any number will do, a good one saves variance
+
+    def curvature(w: Scalar) -> Scalar:
+        return n @ jax.jvp(chart, (w * n,), (n,))[1]
+
+    b_plus_a, cubic = jax.jvp(curvature, (zero,), (jnp.ones_like(zero),))
+    trace = probe @ along(probe)        # Hutchinson's estimate; any number will do, a good one saves variance
     a = (trace - b_plus_a) / max(x.shape[0] - 1, 1) if x.shape[0] > 1 else jnp.zeros_like(trace)
-    return q, _Hessian(a, b_plus_a - a, n)
+    return q, _Expansion(a, b_plus_a - a, n, cubic, jnp.zeros_like(x))
+
+
+def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, c: Scalar, f_x: Point) -> Point:
+    _, transpose = jax.vjp(lambda y: process.chart_drift(t, process.move(x, y)), jnp.zeros_like(x))
+    return -(c * q + process.pull(x, f_x) + transpose(q)[0])
 
 
 def _martingale(
-    process: AbstractProcess, hessian: _Hessian | None, t: Scalar, x: Point, q: Point, dw: Point, dt: Scalar
-) -> tuple[Scalar, Point]:
-    """int zhat . dW over a part of a step that starts at x with chart gradient q; and q at its end."""
+    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, dw: Point, dt: Scalar
+) -> tuple[Scalar, Point, _Expansion | None]:
+    """int zhat . dW over a part of a step that starts at x with chart gradient q; and q and its expansion at the end.
+
+    int s dW_s is replaced by its mean given dW: the result has mean zero, which is all that it needs.
+    """
     y = process.spread(t, x, dw)
-    if hessian is None:
-        return q @ y, q
-    change = hessian(y)
-    z = process.noise(t, x, hessian.n)
-    trace = hessian.a * process.intensity(t, x) + hessian.b * (z @ z)
-    return q @ y + (y @ change - trace * dt) / 2, q + change
+    if expansion is None:
+        return q @ y, q, None
+    a, b, n, cubic, drift = expansion
+    w, z = n @ y, process.noise(t, x, n)
+    rate = z @ z
+    change = a * y + b * w * n
+    trace = a * process.intensity(t, x) + b * rate
+    m = (q + drift * dt / 2) @ y + (y @ change - trace * dt) / 2 + cubic * w * (w**2 / 6 - rate * dt / 2)
+    return m, q + change + cubic * (w**2 - rate * dt) / 2 * n + drift * dt, expansion._replace(b=b + cubic * w)
 
 
 def _slope_change(

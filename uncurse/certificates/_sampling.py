@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..processes import AbstractProcess
 from ..statistics import Moments
 from ..surrogates import AbstractSurrogate
-from ._base import AbstractCertificate, PerPoint
+from ._base import AbstractCertificate, PerPath, PerPoint
 from ._paths import Columns, Model, Noise, Scheme, Trace, draw, simulate
 from .step import Stepped, coarsen
 
@@ -20,8 +20,8 @@ from .step import Stepped, coarsen
 class Chunk(eqx.Module):
     """Columns shaped (points, paths); `coarse` is there for stepped processes only."""
 
-    fine: Columns
-    coarse: Columns | None
+    fine: Columns[PerPath]
+    coarse: Columns[PerPath] | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Sampler:
         """Paths a point in one chunk."""
         return self.rows // self.block
 
-    def chunks(self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int) -> Iterator[tuple[int, Chunk]]:
+    def chunks(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int
+    ) -> Iterator[tuple[int, Chunk]]:
         """Chunks that together hold at least `count` paths for each point, with the first point of each chunk.
 
         Every point has had the same number of paths when the iteration returns to point 0.
@@ -54,15 +56,20 @@ class Sampler:
         for round_ in range(-(-count // self.width)):
             for first in range(0, len(self.starts), self.block):
                 at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
-                starts = np.repeat(self.starts[at], self.width, axis=0).astype(np.float32)
-                values = np.repeat(y0[at], self.width).astype(np.float32)
+                starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
+                values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
                 noise = self._noise(key, round_, first)
                 fine, coarse, _ = _run(self.model, surrogate, self.scheme, starts, values, *noise)
                 keep = min(self.block, len(self.starts) - first)
                 yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
 
     def moments(
-        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int, certificate: AbstractCertificate
+        self,
+        surrogate: AbstractSurrogate,
+        y0: PerPoint,
+        key: Key[Array, ""],
+        count: int,
+        certificate: AbstractCertificate,
     ) -> Iterator[Moments]:
         """Accumulate the certificate's columns; yields after each full round over the points."""
         total: Moments | None = None
@@ -84,27 +91,32 @@ class Sampler:
         return jax.tree.map(lambda *a: np.concatenate(a, axis=0), *along_paths)
 
     def visited(
-        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], branch: Int[np.ndarray, " paths"] | None = None
+        self,
+        surrogate: AbstractSurrogate,
+        y0: PerPoint,
+        key: Key[Array, ""],
+        branch: Int[np.ndarray, " paths"] | None = None,
     ) -> "Visited":
         """One chunk of paths with their history: what methods learn from.
 
-        With `branch`, paths come in pairs of neighbours that are one path before step branch[i] and independent after it.
+        With `branch`, paths come in pairs of neighbours that are one path before step branch[i] and independent after
+        it.
         """
         paths = self.block * self.width
         at = np.resize(np.repeat(np.arange(len(self.starts)), 2), paths)
-        starts = self.starts[at].astype(np.float32)
-        values = y0[at].astype(np.float32)
+        starts = jnp.asarray(self.starts[at].astype(np.float32))
+        values = jnp.asarray(y0[at].astype(np.float32))
         noise, coarse = self._noise(key, 0, 0)
         if branch is not None:
-            noise = _pair(noise, branch)
+            noise = _pair(noise, jnp.asarray(branch))
         fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, noise, coarse)
         return Visited(at, fine, trace)
 
     def _noise(self, key: Key[Array, ""], round_: int, first: int) -> tuple[Noise, Noise | None]:
-        chunk = np.array([round_, first], dtype=np.uint32)
+        chunk = jnp.asarray(np.array([round_, first], dtype=np.uint32))
         return _draw(self.model.process, self.scheme, self.block * self.width, key, chunk)
 
-    def _shaped(self, columns: Columns, keep: int) -> Columns:
+    def _shaped(self, columns: Columns[Float[Array, " paths"]], keep: int) -> Columns[PerPath]:
         return Columns(*(np.asarray(c).reshape(self.block, self.width)[:keep] for c in columns))
 
 
@@ -112,7 +124,7 @@ class Visited(eqx.Module):
     """Paths with their history."""
 
     point: np.ndarray       # which starting point each path belongs to
-    columns: Columns
+    columns: Columns[Float[Array, " paths"]]
     trace: Trace
 
 
@@ -142,6 +154,7 @@ def _draw(
 def _pair(noise: Noise, branch: Int[Array, " paths"]) -> Noise:
     paths = branch.shape[0]
     leader = 2 * (jnp.arange(paths) // 2)
+
     def shared(a: Array) -> Array:
         together = jnp.arange(a.shape[0])[:, None] < branch
         return jnp.where(together.reshape(together.shape + (1,) * (a.ndim - 2)), a[:, leader], a)
@@ -151,8 +164,14 @@ def _pair(noise: Noise, branch: Int[Array, " paths"]) -> Noise:
 
 @eqx.filter_jit
 def _run(
-    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, starts: Array, y0: Array, noise: Noise, coarser: Noise | None
-) -> tuple[Columns, Columns | None, Trace]:
+    model: Model,
+    surrogate: AbstractSurrogate,
+    scheme: Scheme,
+    starts: Float[Array, "paths d"],
+    y0: Float[Array, " paths"],
+    noise: Noise,
+    coarser: Noise | None,
+) -> tuple[Columns[Float[Array, " paths"]], Columns[Float[Array, " paths"]] | None, Trace]:
     fine, trace = simulate(model, surrogate, scheme, starts, y0, noise)
     if coarser is None:
         return fine, None, trace
@@ -161,7 +180,9 @@ def _run(
 
 
 @eqx.filter_jit
-def terminal_values(model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""]) -> Float[Array, " paths"]:
+def terminal_values(
+    model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""]
+) -> Float[Array, " paths"]:
     """g(X_T) with f dropped: the linear problem that the baseline reports."""
     process = model.process
     count = 1 if process.exact else steps
@@ -170,7 +191,7 @@ def terminal_values(model: Model, steps: int, starts: Float[Array, "paths d"], k
 
     def body(x: Array, k: Array) -> tuple[Array, None]:
         xi = jax.random.normal(jax.random.fold_in(key, k), (x.shape[0], process.normals))
-        return step(k * h, x, h, xi, jnp.zeros(process.dim))[0], None
+        return step(k * h, x, jnp.asarray(h), xi, jnp.zeros(process.dim))[0], None
 
     end, _ = jax.lax.scan(body, starts, jnp.arange(count))
     return jax.vmap(model.terminal)(end)

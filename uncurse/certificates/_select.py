@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._solution import Guarantee
@@ -25,10 +26,10 @@ SAMPLED_POINTS = 256        # visited points at which a constant is estimated, o
 
 @dataclass(frozen=True)
 class Offer:
-    """A certificate, the paths a point that it needs to meet the tolerance (None: no number will do), and its pilot bounds."""
+    """A certificate, what it would cost, and its bounds on the pilot."""
 
     certificate: AbstractCertificate
-    count: int | None
+    count: int | None       # the paths a point that it needs to meet the tolerance; None: no number will do
     bounds: Bounds
     bias: float             # of the half-width that sampling cannot shrink, over the tolerance; the worst point
 
@@ -123,7 +124,8 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     branch = np.repeat(rng.integers(0, steps, pairs + 1), 2)[:paths]
     visited = sampler.visited(surrogate, y0, key, branch)
     trace, row = visited.trace, np.arange(paths)
-    before, log_gamma, y = (np.asarray(a)[branch, row].astype(np.float64) for a in (trace.total, trace.log_gamma, trace.y))
+    history = trace.total, trace.log_gamma, trace.y
+    before, log_gamma, y = (np.asarray(a)[branch, row].astype(np.float64) for a in history)
     gamma = np.exp(log_gamma)
     e = (np.asarray(visited.columns.total, dtype=np.float64) - before) / gamma - y
     even = slice(0, 2 * pairs, 2)
@@ -133,11 +135,13 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     mean, weight = np.bincount(point, products, n) / count, np.bincount(point, weights, n) / count
     scatter = np.bincount(point, (products - mean[point]) ** 2, n) / count
     size = np.sqrt(np.maximum(mean + 2 * np.sqrt(scatter / count), 0.0) / weight)
-    reach = np.sqrt(np.bincount(visited.point, np.asarray(visited.columns.mismatch2, dtype=np.float64), n) / np.bincount(visited.point, minlength=n))
+    mismatch2 = np.asarray(visited.columns.mismatch2, dtype=np.float64)
+    reach = np.sqrt(np.bincount(visited.point, mismatch2, n) / np.bincount(visited.point, minlength=n))
     chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
-    t = (branch[chosen] * sampler.model.horizon / steps).astype(np.float32)
-    x, y_, q = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.q))
     at = visited.point[chosen]
-    rho = np.asarray(sampled_remainder(sampler.model, key, t, x, y_, q, size[at].astype(np.float32), reach[at].astype(np.float32)), dtype=np.float64)
+    t = branch[chosen] * sampler.model.horizon / steps
+    there = (t, *(np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.q)), size[at], reach[at])
+    rho = sampled_remainder(sampler.model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))
     found = np.maximum(np.bincount(at, minlength=n), 1)
-    return Mixed.of(sampler.model.horizon, np.bincount(at, rho, n) / found, size, weight)
+    remainder = np.bincount(at, np.asarray(rho, dtype=np.float64), n) / found
+    return Mixed.of(sampler.model.horizon, remainder, size, weight)

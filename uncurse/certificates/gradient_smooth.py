@@ -15,18 +15,19 @@ from .linear import ROUNDING
 
 @dataclass(frozen=True)
 class GradientSmooth(AbstractCertificate):
-    """Let f not depend on u, and let |f(z') - f(z) - f_z(z) . (z' - z)| <= K/2 |z' - z|^2. With beta_k = f_z(zhat_k) frozen,
-    B = int |f_z(s, X_s, zhat_s) - beta_k|^2 ds, any eps > 0 and K' = K + eps,
+    """Let f not depend on u, and let |f(z') - f(z) - f_z(z) . (z' - z)| <= K/2 |z' - z|^2. With beta_k = f_z(zhat_k)
+    frozen, B = int |f_z(s, X_s, zhat_s) - beta_k|^2 ds, any eps > 0 and K' = K + eps,
 
         y0 - (1/K') log E exp(-K' (S - y0 - B/(2 eps)))  <=  u  <=  y0 + (1/K') log E exp(K' (S - y0 + B/(2 eps))).
 
     Proof: e = Y - yhat obeys de = -q ds + zeta . dW with |q| <= K/2 |zeta|^2 + |f_z - beta_k| |zeta|
-    <= K'/2 |zeta|^2 + |f_z - beta_k|^2 / (2 eps), so exp(+-K' (e +- int ...)) is a sub- or supermartingale; where the slopes do
-    not vary along a step, B = 0 and eps = 0 (E, Han and Jentzen 2017 call S - y0 the loss; the bound is Jensen's). The
-    time integral in S sampled at random times errs to the safe side of both ends, again by Jensen.
+    <= K'/2 |zeta|^2 + |f_z - beta_k|^2 / (2 eps), so exp(+-K' (e +- int ...)) is a sub- or supermartingale; where the
+    slopes do not vary along a step, B = 0 and eps = 0 (E, Han and Jentzen 2017 call S - y0 the loss; the bound is
+    Jensen's). The time integral in S sampled at random times errs to the safe side of both ends, again by Jensen.
 
     f concave in grad: u <= E[S with the policy frozen], the cost of a policy that one can run (and >= for f convex).
-    f = -(K/2)|z|^2 + b . z + c: u = y0 - (1/K) log E exp(-K (S - y0)), exactly; f = +(K/2)|z|^2 likewise with the signs changed.
+    f = -(K/2)|z|^2 + b . z + c: u = y0 - (1/K) log E exp(-K (S - y0)), exactly; f = +(K/2)|z|^2 likewise with the signs
+    changed.
 
     Guarantee: unbiased for the exact quadratic; two_sided with K declared or proved; estimate where K was estimated.
     An average of exp(K'(S - y0)) is refused, and that end infinite, where the exponent scatters by `LIMIT` or more.
@@ -57,11 +58,12 @@ class GradientSmooth(AbstractCertificate):
         exact = source.quadratic is not None and not source.uses_point
         sign = int(np.sign(source.quadratic)) if exact and source.quadratic is not None else 0
         if sign:
-            assumptions = [f"the source is {source.quadratic:+.4g} |z|^2 plus an affine function of grad: proved from its trace"]
+            quadratic = f"the source is {source.quadratic:+.4g} |z|^2 plus an affine function of grad"
+            assumptions = [f"{quadratic}: proved from its trace"]
         shape = None if source.shape is None else source.shape.value
         return GradientSmooth(tuple(assumptions), float(bound.value), 0.0, known, shape, sign)
 
-    def tuned(self, pilot: Columns, y0: PerPoint) -> "GradientSmooth":
+    def tuned(self, pilot: Columns[PerPath], y0: PerPoint) -> "GradientSmooth":
         """With eps that balances the two parts of the bound on pilot paths: sqrt(E B / Var S)."""
         variance = float(np.var(pilot.total, axis=1).max())
         change = float(np.mean(pilot.slope_z2))
@@ -69,13 +71,13 @@ class GradientSmooth(AbstractCertificate):
         rate = self.curvature + eps
         return replace(self, eps=eps, spread=float(rate * np.std(pilot.total, axis=1).max()))
 
-    def _exponents(self, paths: Columns, y0: PerPoint) -> tuple[PerPath, PerPath]:
+    def _exponents(self, paths: Columns[PerPath], y0: PerPoint) -> tuple[PerPath, PerPath]:
         rate = self.curvature + self.eps
         excess = np.asarray(paths.total, dtype=np.float64) - y0[:, None]
         shift = np.asarray(paths.slope_z2, dtype=np.float64) / (2 * self.eps) if self.eps else 0.0
         return rate * (excess + shift), -rate * (excess - shift)
 
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         up, down = self._exponents(paths, y0)
         with np.errstate(over="ignore"):
             return stack(paths.total, np.exp(up), np.exp(down), paths.frozen, paths.slope_x2)

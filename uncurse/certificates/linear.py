@@ -8,7 +8,7 @@ from jaxtyping import Float
 from .._solution import Guarantee
 from ..analysis import Source
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, stack, unbounded
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack, unbounded
 from ._paths import Columns
 
 ROUNDING = 1e-9     # of int |slope change|^2 ds, a pure number: slopes that differ by less are equal to float32
@@ -20,9 +20,9 @@ class Linear(AbstractCertificate):
 
         u(t, x) = E[S],
 
-    for any surrogate (the remainder q of `_paths` vanishes), without time-discretisation bias where X is sampled exactly.
-    Assumes second moments. That f is affine is proved; that its slopes are constant is seen at every random time of every
-    path: where they are not, this theorem says nothing.
+    for any surrogate (the remainder q of `_paths` vanishes), without time-discretisation bias where X is sampled
+    exactly. Assumes second moments. That f is affine is proved; that its slopes are constant is seen at every random
+    time of every path: where they are not, this theorem says nothing.
 
     Guarantee: unbiased.
     """
@@ -35,7 +35,7 @@ class Linear(AbstractCertificate):
             return None
         return Linear(("the source is affine in (u, grad): proved from its trace",), horizon)
 
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         return stack(paths.total, paths.slope_u2, paths.slope_z2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:

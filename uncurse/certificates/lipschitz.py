@@ -8,24 +8,26 @@ from jaxtyping import Float
 from .._solution import Guarantee
 from ..analysis import Source
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, stack, unbounded, upper_mean
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack, unbounded, upper_mean
 from ._paths import Columns
 from .linear import ROUNDING, constant_slopes
 
 
 @dataclass(frozen=True)
 class Lipschitz(AbstractCertificate):
-    """Let every value of df/du lie in an interval of length du, and any two values of df/dz at a distance of at most dz. Then
+    """Let every value of df/du lie in an interval of length du, and any two values of df/dz at a distance of at most dz.
+    Then
 
         |u - E S| <= |S - y0|_2 (exp(dz^2 T/2) (exp(du T) - 1) + sqrt(exp(dz^2 T) - 1)) + Gamma exp(du T) r,
 
     with r = 2 (T int E |residual of yhat|^2)^(1/2) (exp(du T) - 1).
 
     Proof: f(Y, Z) - f(yhat, zhat) = a e + b . zeta with adapted a, b in those sets, so e_0 = E^b[exp(int a) A + ...]
-    = E[D exp(int (a - c)) (S - y0)] up to r, where D is the density of the measure with drift b against the one simulated;
-    E D^2 <= exp(dz^2 T). The Cauchy-Schwarz inequality gives the rest; no exponential moment is needed.
+    = E[D exp(int (a - c)) (S - y0)] up to r, where D is the density of the measure with drift b against the one
+    simulated; E D^2 <= exp(dz^2 T). The Cauchy-Schwarz inequality gives the rest; no exponential moment is needed.
 
-    f convex in (u, grad): u >= E[S with the policy frozen] (f = sup of affine functions, one for each policy); concave: <=.
+    f convex in (u, grad): u >= E[S with the policy frozen] (f = sup of affine functions, one for each policy);
+    concave: <=.
 
     Guarantee: two_sided, first order in the surrogate's error.
     """
@@ -58,9 +60,10 @@ class Lipschitz(AbstractCertificate):
             assumptions.append(f"the source is {shape} in (u, grad): {source.shape.origin}")
         return Lipschitz(tuple(assumptions), horizon, float(du), float(dz), shape, from_affine)
 
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         excess = np.asarray(paths.total, dtype=np.float64) - y0[:, None]
-        return stack(paths.total, paths.frozen, excess**2, paths.residual2, paths.slope_x2, np.exp(paths.growth), paths.slope_z2)
+        grown = np.exp(paths.growth)
+        return stack(paths.total, paths.frozen, excess**2, paths.residual2, paths.slope_x2, grown, paths.slope_z2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         mean, error = moments.mean, z * moments.error

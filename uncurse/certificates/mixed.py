@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from .._solution import Guarantee
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, stack
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack
 from ._paths import Columns, Model
 
 
@@ -22,16 +22,18 @@ class Mixed(AbstractCertificate):
         |E int Gamma q ds| ~ W T E |rho(a xi, b xi' / sqrt(T))| + |E Gamma_T A w|,
         rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v   at points (t, x, y, z) that paths visited,
 
-    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, b^2 = E A^2 for int |zeta|^2 ds, and Gaussian xi; v is taken at random or along f_z, whichever is
-    worse. a^2 comes without bias from pairs of paths that branch at a random time, each half giving e there independently of
-    the other. Signs do not cancel, which is cautious; nothing is proved.
+    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, b^2 = E A^2 for int |zeta|^2 ds, and Gaussian xi; v is taken
+    at random or along f_z, whichever is worse. a^2 comes without bias from pairs of paths that branch at a random time,
+    each half giving e there independently of the other. Signs do not cancel, which is cautious; nothing is proved.
 
-    The second part is the slopes' change along each step: since S = y0 + Gamma_T A + (residuals), weights with the slopes at both
-    ends of a step, 1 + w with w = sum h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k, correct S to first order (a trapezoid
-    for the discount, Girsanov's density for the drift). The correction is applied, and its size stays in the budget.
+    The second part is the slopes' change along each step: since S = y0 + Gamma_T A + (residuals), weights with the
+    slopes at both ends of a step, 1 + w with w = sum h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k, correct S
+    to first order (a trapezoid for the discount, Girsanov's density for the drift). The correction is applied, and its
+    size stays in the budget.
 
-    One Newton step with error a leaves about r = remainder(a); the next would leave (r/a) r, and so on: the sum is within
-    r / (1 - r/a)^2. Where r/a reaches `BELIEVED`, the surrogate is too far away for that, and both ends are infinite.
+    One Newton step with error a leaves about r = remainder(a); the next would leave (r/a) r, and so on: the sum is
+    within r / (1 - r/a)^2. Where r/a reaches `BELIEVED`, the surrogate is too far away for that, and both ends are
+    infinite.
 
     Guarantee: estimate.
     """
@@ -48,7 +50,7 @@ class Mixed(AbstractCertificate):
         words = "the remainder of the linearisation was estimated from samples of f around the pilot's paths"
         return Mixed((words,), horizon, rho, size, weight)
 
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         return stack(paths.total + paths.lagged, paths.lagged)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
@@ -98,7 +100,12 @@ def sampled_remainder(
 
 @eqx.filter_jit
 def sampled_curvature(
-    model: Model, key: Key[Array, ""], t: Float[Array, " m"], x: Float[Array, "m d"], y: Float[Array, " m"], q: Float[Array, "m d"]
+    model: Model,
+    key: Key[Array, ""],
+    t: Float[Array, " m"],
+    x: Float[Array, "m d"],
+    y: Float[Array, " m"],
+    q: Float[Array, "m d"],
 ) -> Float[Array, ""]:
     """The largest |d2f/dz2| found by power iteration at visited points: an estimate of K from below."""
     def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array) -> Array:

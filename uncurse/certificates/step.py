@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from .._solution import Guarantee
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint
 from ._paths import Columns, Noise
 
 
@@ -19,8 +19,8 @@ class Stepped(AbstractCertificate):
 
         u = E S_N + E[S_N - S_{N/2}] + o(1/N).
 
-    Both are driven by the same noise, so the difference is sampled well (Giles 2008); it corrects the value, and its size
-    with its own error is the time-step part of the budget. The rest of the interval is the inner theorem's.
+    Both are driven by the same noise, so the difference is sampled well (Giles 2008); it corrects the value, and its
+    size with its own error is the time-step part of the budget. The rest of the interval is the inner theorem's.
 
     Guarantee: estimate, since the order is asymptotic.
     """
@@ -32,10 +32,12 @@ class Stepped(AbstractCertificate):
         words = "the process is stepped: its bias is taken to halve with the step"
         return Stepped((*inner.assumptions, words), inner)
 
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         raise TypeError("a stepped certificate needs coarse paths too: call pair_columns")
 
-    def pair_columns(self, fine: Columns, coarse: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def pair_columns(
+        self, fine: Columns[PerPath], coarse: Columns[PerPath], y0: PerPoint
+    ) -> Float[np.ndarray, "n paths k"]:
         difference = np.asarray(fine.total, dtype=np.float64) - np.asarray(coarse.total, dtype=np.float64)
         return np.concatenate([self.inner.columns(fine, y0), difference[..., None]], axis=-1)
 

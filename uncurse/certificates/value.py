@@ -8,21 +8,21 @@ from jaxtyping import Float
 from .._solution import Guarantee
 from ..analysis import Source
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPoint, growth_integral, stack, unbounded, upper_mean
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, growth_integral, stack, unbounded, upper_mean
 from ._paths import Columns
 from .linear import constant_slopes
 
 
 @dataclass(frozen=True)
 class Value(AbstractCertificate):
-    """Let f_u <= L and |f_uu| <= C over the range of u (f continued affinely outside it, which does not change u), and let
-    df/dz be constant. Newton's linearisation at yhat gives u = E[S] + E int Gamma q ds with
+    """Let f_u <= L and |f_uu| <= C over the range of u (f continued affinely outside it, which does not change u), and
+    let df/dz be constant. Newton's linearisation at yhat gives u = E[S] + E int Gamma q ds with
 
         |E int Gamma q ds| <= C/2 int Gamma |e_s|_2^2 ds + int Gamma |c_s - c_k|_2 |e_s|_2 ds,
         |e_s|_2 <= exp(L (T - s)) (|A|_2 + sqrt(T) |residual of yhat|_2),
 
-    where A = g(X_T) - yhat_T: the error is second order in the surrogate's, and c_s - c_k is the change of f_u(yhat) along a
-    step. Proof: f(Y) - f(yhat) = a e + ... with a <= L; Gronwall for |e|; Taylor for q.
+    where A = g(X_T) - yhat_T: the error is second order in the surrogate's, and c_s - c_k is the change of f_u(yhat)
+    along a step. Proof: f(Y) - f(yhat) = a e + ... with a <= L; Gronwall for |e|; Taylor for q.
 
     If f is convex in u, moreover u >= E[S] - (the second part), and <= for f concave.
 
@@ -49,7 +49,7 @@ class Value(AbstractCertificate):
         shape = None if source.shape is None else source.shape.value
         return Value(tuple(assumptions), horizon, float(high), float(source.curvature.value), shape)
 
-    def columns(self, paths: Columns, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         return stack(paths.total, paths.mismatch2, paths.residual2, paths.slope_u2, paths.slope_z2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:

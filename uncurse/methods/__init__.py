@@ -12,7 +12,9 @@ from .network import NetworkTraining as NetworkTraining
 from .picard import MultilevelPicard as MultilevelPicard
 from .smoothing import Smoothing as Smoothing
 
-METHODS: dict[str, type[AbstractMethod]] = {m.name: m for m in (Smoothing, RandomFeatures, NetworkTraining, MultilevelPicard)}
+METHODS: dict[str, type[AbstractMethod]] = {
+    method.name: method for method in (Smoothing, RandomFeatures, NetworkTraining, MultilevelPicard)
+}
 
 
 def plan(method: str | AbstractMethod | None) -> list[AbstractMethod]:

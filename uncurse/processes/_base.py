@@ -22,7 +22,7 @@ class AbstractProcess(eqx.Module):
     """
 
     dim: eqx.AbstractVar[int]
-    exact: eqx.AbstractClassVar[bool]
+    exact: ClassVar[bool]           # declared by each leaf: no time-discretisation error in `step`
     flat: ClassVar[bool] = True     # the chart is x' - x, so that q is the gradient in x itself
 
     @property
@@ -58,6 +58,10 @@ class AbstractProcess(eqx.Module):
     @abc.abstractmethod
     def drift(self, t: Scalar, x: Point) -> Point:
         """b(t, x), in x."""
+
+    def chart_drift(self, t: Scalar, x: Point) -> Point:
+        """The drift of X in the chart."""
+        return self.drift(t, x)
 
     def move(self, x: Point, y: Point) -> Point:
         """The point at displacement y from x in the chart."""

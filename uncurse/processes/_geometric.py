@@ -32,7 +32,13 @@ class GeometricBrownian(AbstractExactProcess):
     volatility: Float[Array, "..."]
     factor: Float[Array, "d d"] | None   # lower Cholesky factor of the correlation
 
-    def __init__(self, dim: int, drift: ArrayLike | Any, volatility: ArrayLike | Any, correlation: ArrayLike | Any = None):
+    def __init__(
+        self,
+        dim: int,
+        drift: ArrayLike | Any,
+        volatility: ArrayLike | Any,
+        correlation: ArrayLike | Any = None,
+    ):
         self.dim = _checks.positive_integer("dim", dim)
         self.growth = jnp.asarray(_checks.coefficient("drift", drift, self.dim), dtype=np.float32)
         sigma = _checks.coefficient("volatility", volatility, self.dim, nonnegative=True)
@@ -65,6 +71,9 @@ class GeometricBrownian(AbstractExactProcess):
     def drift(self, t: Scalar, x: Point) -> Point:
         return self.growth * x
 
+    def chart_drift(self, t: Scalar, x: Point) -> Point:
+        return jnp.broadcast_to(self.growth - self.volatility**2 / 2, x.shape)
+
     def move(self, x: Point, y: Point) -> Point:
         return x * jnp.exp(y)
 
@@ -88,7 +97,8 @@ def _factor(correlation: Any, dim: int) -> np.ndarray:
     _checks.finite("correlation", rho)
     if not np.allclose(rho, rho.T, atol=1e-6):
         i, j = np.unravel_index(np.argmax(np.abs(rho - rho.T)), rho.shape)
-        raise ValueError(f"correlation must be symmetric; entry ({i}, {j}) is {rho[i, j]:g}, ({j}, {i}) is {rho[j, i]:g}")
+        entries = f"entry ({i}, {j}) is {rho[i, j]:g}, ({j}, {i}) is {rho[j, i]:g}"
+        raise ValueError(f"correlation must be symmetric; {entries}")
     if not np.allclose(np.diag(rho), 1.0, atol=1e-6):
         i = int(np.argmax(np.abs(np.diag(rho) - 1)))
         raise ValueError(f"correlation must have ones on its diagonal; entry ({i}, {i}) is {rho[i, i]:g}")

@@ -16,8 +16,8 @@ def record_of(problem: ParabolicPDE, seed: int, surrogate: AbstractSurrogate) ->
     record: dict[str, Any] = {
         "uncurse": __version__, "jax": jax.__version__, "python": platform.python_version(), "seed": seed,
         "backend": jax.default_backend(), "devices": jax.device_count(), "cores": len(os.sched_getaffinity(0)),
-        "problem": problem.name, "dim": problem.dim, "process": type(problem.process).__name__, "horizon": problem.horizon,
-        "surrogate": surrogate.recipe(),
+        "problem": problem.name, "dim": problem.dim, "process": type(problem.process).__name__,
+        "horizon": problem.horizon, "surrogate": surrogate.recipe(),
     }
     if problem.zoo is not None:
         record["zoo"] = problem.zoo

@@ -10,9 +10,9 @@ from jaxtyping import Float
 class Moments:
     """Sample mean and scatter of k columns over `count` independent paths, for each of n points.
 
-    `scatter` is the sum of (c - mean)(c - mean)^T; `fourth` the sum of (c - shift)^4 of the first column about the first
-    chunk's mean, kept only for the kurtosis that warns of heavy tails. `invalid` counts paths that are not finite; they
-    are never dropped silently: with any of them, means are not finite either.
+    `scatter` is the sum of (c - mean)(c - mean)^T; `fourth` the sum of (c - shift)^4 of the first column about the
+    first chunk's mean, kept only for the kurtosis that warns of heavy tails. `invalid` counts paths that are not
+    finite; they are never dropped silently: with any of them, means are not finite either.
     """
 
     count: int
@@ -37,7 +37,8 @@ class Moments:
         mean = self.mean + step * (other.count / count)
         cross = np.einsum("ni,nj->nij", step, step) * (self.count * other.count / count)
         # Chunks of one design have means that differ by noise only, so the fourth moments simply add.
-        return Moments(count, mean, self.scatter + other.scatter + cross, self.fourth + other.fourth, self.invalid + other.invalid)
+        fourth, invalid = self.fourth + other.fourth, self.invalid + other.invalid
+        return Moments(count, mean, self.scatter + other.scatter + cross, fourth, invalid)
 
     @staticmethod
     def concatenate(parts: "list[Moments]") -> "Moments":

@@ -3,6 +3,7 @@
 import enum
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -18,7 +19,7 @@ class Purpose(enum.IntEnum):
 
 def stream(seed: int, purpose: Purpose, *path: int) -> Key[Array, ""]:
     """The key of one stream: the same for the same seed, purpose and numbers, independent of every other."""
-    return jax.random.wrap_key_data(_words(seed, purpose, *path).generate_state(2, np.uint32))
+    return jax.random.wrap_key_data(jnp.asarray(_words(seed, purpose, *path).generate_state(2, np.uint32)))
 
 
 def host_stream(seed: int, purpose: Purpose, *path: int) -> np.random.Generator:

@@ -39,7 +39,8 @@ class AbstractSurrogate(eqx.Module):
 def _over_points(surrogate: AbstractSurrogate, t: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
     points, times = jnp.asarray(x, dtype=float), jnp.asarray(t, dtype=float)
     if points.ndim not in (1, 2) or times.ndim > points.ndim - 1:
-        raise ValueError(f"field(t, x) takes x of shape (d,) or (n, d) and t a number or (n,); got {points.shape} and {times.shape}")
+        expected = "x of shape (d,) or (n, d) and t a number or (n,)"
+        raise ValueError(f"field(t, x) takes {expected}; got {points.shape} and {times.shape}")
     batch = jnp.atleast_2d(points)
     value, gradient = _evaluate(surrogate, jnp.broadcast_to(times, batch.shape[:1]), batch)
     return (value[0], gradient[0]) if points.ndim == 1 else (value, gradient)

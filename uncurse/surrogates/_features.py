@@ -15,9 +15,9 @@ COUNT = 256
 
 
 class Features(AbstractSurrogate):
-    """uhat(t, x) = G(t, x) + s sum_j theta_j psi_j(t, x), psi = (1, r, tanh(W r + b), tanh(V x~ + c t)), r the pooled scalars.
+    """uhat(t, x) = G(t, x) + s sum_j theta_j psi_j(t, x), psi = (1, r, tanh(W r + b), tanh(V x~ + c t)).
 
-    W, V, b, c are random and stay (Rahimi and Recht 2007); theta is found by least squares.
+    r are the pooled scalars. W, V, b, c are random and stay (Rahimi and Recht 2007); theta is found by least squares.
     """
 
     frame: Frame
@@ -49,7 +49,10 @@ class Features(AbstractSurrogate):
         return g + self.frame.spread * (psi @ self.theta)
 
     def recipe(self) -> dict[str, Any]:
-        return {"class": "Features", "count": self.offset.shape[0], "symmetric": self.frame.symmetric, "base": self.frame.base.recipe()}
+        return {
+            "class": "Features", "count": self.offset.shape[0], "symmetric": self.frame.symmetric,
+            "base": self.frame.base.recipe(),
+        }
 
     @staticmethod
     def skeleton(problem: ParabolicPDE, base: AbstractSurrogate, recipe: dict[str, Any]) -> "Features":
@@ -61,7 +64,7 @@ def with_theta(surrogate: Features, theta: Float[Array, " n"]) -> Features:
 
 
 def _sparse(rng: np.random.Generator, count: int, r: int) -> Float[np.ndarray, "count r"]:
-    """Directions in the space of pooled scalars that mix time with one or two others: most functions need few at a time."""
+    """Directions in the space of pooled scalars that mix time with one or two others: most functions need few at once."""
     weights = np.zeros((count, r))
     weights[:, 0] = rng.standard_normal(count)
     for row in weights:

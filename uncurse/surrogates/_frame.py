@@ -56,21 +56,24 @@ class Frame(eqx.Module):
         return 4 + self.directions.shape[0] + (len(SHARPNESS) if self.symmetric else 0)
 
     @staticmethod
-    def of(problem: ParabolicPDE, base: AbstractSurrogate, sample: Float[np.ndarray, "m d"], rng: np.random.Generator) -> "Frame":
+    def of(
+        problem: ParabolicPDE, base: AbstractSurrogate, sample: Float[np.ndarray, "m d"], rng: np.random.Generator
+    ) -> "Frame":
         """Scaled by m points that paths visited late."""
         scale = sample.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         shuffled = sample[:64, rng.permutation(problem.dim)]
-        g, same, gradients = _evaluate(base, problem.terminal, sample, shuffled, np.float32(0.5 * problem.horizon))
+        middle = jnp.asarray(np.float32(0.5 * problem.horizon))
+        g, same, gradients = _evaluate(base, problem.terminal, jnp.asarray(sample), jnp.asarray(shuffled), middle)
         spread = float(np.std(g)) or max(abs(float(np.mean(g))), 1.0)
         symmetric = problem.dim > 1 and bool(np.allclose(same, g[:64], rtol=1e-4, atol=1e-4 * spread))
         scaled = np.asarray(gradients, dtype=np.float64) * scale
         k = min(DIRECTIONS, problem.dim)
         _, _, rows = np.linalg.svd(scaled, full_matrices=False)
-        return Frame(
-            *(jnp.asarray(a, dtype=np.float32) for a in (sample.mean(axis=0), scale, np.mean(g), spread, rows[:k])),
-            base, problem.horizon, symmetric,
+        centre, scale, level, spread, directions = (
+            jnp.asarray(a, dtype=np.float32) for a in (sample.mean(axis=0), scale, np.mean(g), spread, rows[:k])
         )
+        return Frame(centre, scale, level, spread, directions, base, problem.horizon, symmetric)
 
     @staticmethod
     def skeleton(problem: ParabolicPDE, base: AbstractSurrogate, recipe: dict[str, Any]) -> "Frame":
@@ -81,6 +84,8 @@ class Frame(eqx.Module):
 
 
 @eqx.filter_jit
-def _evaluate(base: AbstractSurrogate, terminal: Any, sample: Array, shuffled: Array, t: Array) -> tuple[Array, Array, Array]:
+def _evaluate(
+    base: AbstractSurrogate, terminal: Any, sample: Array, shuffled: Array, t: Array
+) -> tuple[Array, Array, Array]:
     g = jax.vmap(terminal)
     return g(sample), g(shuffled), jax.vmap(base.gradient, in_axes=(None, 0))(t, sample[:256])

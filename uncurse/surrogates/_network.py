@@ -39,7 +39,8 @@ class Network(AbstractSurrogate):
     @staticmethod
     def of(frame: Frame, base: AbstractSurrogate, rng: np.random.Generator, width: int = WIDTH) -> "Network":
         r, d = frame.width, frame.centre.shape[0]
-        first = np.concatenate([rng.standard_normal((width, r)) / 2, rng.standard_normal((width, d)) / np.sqrt(d) / 2], axis=1)
+        pooled, coordinates = rng.standard_normal((width, r)) / 2, rng.standard_normal((width, d)) / np.sqrt(d) / 2
+        first = np.concatenate([pooled, coordinates], axis=1)
         second = rng.standard_normal((width, width)) / np.sqrt(width)
         arrays = first, rng.uniform(-1, 1, width), second, np.zeros(width), np.zeros(width)
         return Network(frame, base, Layers(*(jnp.asarray(a, dtype=np.float32) for a in arrays)))
@@ -57,7 +58,9 @@ class Network(AbstractSurrogate):
                 "frame": self.frame.base.recipe(), "base": self.base.recipe()}  # fmt: skip
 
     @staticmethod
-    def skeleton(problem: ParabolicPDE, smooth: AbstractSurrogate, base: AbstractSurrogate, recipe: dict[str, Any]) -> "Network":
+    def skeleton(
+        problem: ParabolicPDE, smooth: AbstractSurrogate, base: AbstractSurrogate, recipe: dict[str, Any]
+    ) -> "Network":
         return Network.of(Frame.skeleton(problem, smooth, recipe), base, np.random.default_rng(0), int(recipe["width"]))
 
 

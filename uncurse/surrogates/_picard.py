@@ -18,8 +18,8 @@ from ._smoothed import Smoothed
 class Picard(AbstractSurrogate):
     """U_n = G + sum_{l < n} (T - t)/M^{n-l} sum_i [f(U_l) - 1_{l>0} f(U_{l-1})](R_i, X_{R_i}), U_0 = G.
 
-    Multilevel Picard iteration (E, Hutzenthaler, Jentzen and Kruse 2019, eq. 1.6, here started from G), with the noise frozen, so
-    that U_n is an ordinary function of (t, x) and its gradient is the derivative of that function.
+    Multilevel Picard iteration (E, Hutzenthaler, Jentzen and Kruse 2019, eq. 1.6, here started from G), with the noise
+    frozen, so that U_n is an ordinary function of (t, x) and its gradient is the derivative of that function.
 
     Args:
         level: n; its cost grows like (M J)^n.

@@ -1,0 +1,140 @@
+"""Certificates that estimate: both nonlinearities together, and stepped processes; and what all certificates rest on.
+
+Statistical comparisons are two-sided at 1e-6 each (`_problems.Z`), with fixed seeds; about 40 of them in this file.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from _problems import POINT, Formula, T, W, Z, bent, bounds_of, holds, known, made, paths_of, sampler_of, square, wave
+
+from uncurse import Guarantee
+from uncurse.certificates import Linear, Sampler, Stepped, fallback
+from uncurse.certificates._paths import draw
+from uncurse.certificates.step import coarsen
+from uncurse.problems import ParabolicPDE
+from uncurse.processes import Brownian, Diffusion
+from uncurse.statistics import Moments
+
+# --- theorem 5: both together -------------------------------------------------------------------------------------
+
+
+BURGERS = made(wave, lambda u, grad: (u - 0.5) * jnp.sum(grad) + 0.3 * grad[0] ** 2, Brownian(3, 0.6))
+
+
+def mixed(surrogate, y0, seed=0, steps=20):
+    sampler = sampler_of(BURGERS, POINT, steps)
+    theorem = fallback(BURGERS, sampler, surrogate, np.array([y0]), jax.random.key(100 + seed))
+    chunk, y0 = paths_of(sampler, surrogate, y0, 16384, seed)
+    return bounds_of(theorem, chunk, y0)
+
+
+def test_mixed_holds_the_truth_near_it_and_shrinks():
+    truth = float(wave(0.0, jnp.asarray(POINT)))
+    remainder = []
+    for size in (0.2, 0.1, 0.0):
+        bounds = mixed(Formula(bent, size), truth + size / 2)
+        assert bounds.guarantee is Guarantee.estimate and holds(bounds, truth) and bounds.half_width[0] < 0.5
+        remainder.append(bounds.budget["linearisation"][0])
+    assert abs(np.log2((remainder[0] - remainder[2]) / (remainder[1] - remainder[2])) - 2) < 0.25, remainder
+
+
+def test_mixed_refuses_a_surrogate_that_is_far_away():
+    far = mixed(Formula(lambda t, x: 4 * jnp.sin(3 * x[0]) + 3.0), 5.0)
+    assert np.isneginf(far.low[0]) and np.isposinf(far.high[0]) and np.isfinite(far.value[0])
+
+
+# --- theorem 6: stepped processes ---------------------------------------------------------------------------------
+
+
+def stepped(kind):
+    """(problem, exact, point): a moment of a process that could be sampled exactly, but is stepped here."""
+    if kind == "ornstein-uhlenbeck":
+        process = Diffusion(1, lambda t, x: 2.0 * (0.5 - x), lambda t, x: 0.4 * jnp.ones((1, 1), dtype=x.dtype))
+        truth = 0.5 + 1.0 * np.exp(-2 * T)
+        return ParabolicPDE(process=process, terminal=lambda x: x[0], horizon=T), truth, [1.5]
+    process = Diffusion(1, lambda t, x: 0.3 * x, lambda t, x: 0.5 * x[:, None])
+    source = lambda t, x, u, grad: -0.4 * u     # noqa: E731
+    truth = np.exp((2 * 0.3 + 0.25 - 0.4) * T)
+    return ParabolicPDE(process=process, source=source, terminal=lambda x: x[0] ** 2, horizon=T), truth, [1.0]
+
+
+@pytest.mark.parametrize("kind", ["ornstein-uhlenbeck", "geometric"])
+def test_stepped_corrects_the_value_and_its_estimate_halves_with_the_step(kind):
+    problem, truth, x = stepped(kind)
+    theorem = Stepped.of(Linear.of(known(problem, x), T))
+    surrogate = Formula(square, 1.0)
+    shifts, errors = [], []
+    for steps in (8, 16):
+        sampler = sampler_of(problem, x, steps)
+        chunk, y0 = paths_of(sampler, surrogate, truth, 2**16)
+        bounds = bounds_of(theorem, chunk, y0)
+        assert bounds.guarantee is Guarantee.estimate and holds(bounds, truth)
+        fine, coarse = (np.asarray(c.total, dtype=np.float64) for c in (chunk.fine, chunk.coarse))
+        shifts.append((fine - coarse).mean())
+        errors.append(bounds.value[0] - truth)
+        assert abs(bounds.budget["time step"][0]) > 0.9 * abs(shifts[-1])
+        sampling = Z * (2 * fine - coarse).std() / np.sqrt(fine.size)
+    rates = np.log2(np.abs(shifts[:-1]) / np.abs(shifts[1:]))
+    assert np.all(np.abs(rates - 1) < 0.25), (rates, shifts)
+    assert abs(errors[-1]) <= sampling + 0.2 * abs(shifts[-1])     # the correction took the first order away
+    assert abs(fine.mean() - truth) > 0.7 * abs(shifts[-1])          # and there was one
+
+
+def test_coarse_noise_is_the_same_noise():
+    process = Diffusion(1, lambda t, x: -x, lambda t, x: jnp.ones((1, 1), dtype=x.dtype))
+    scheme = sampler_of(ParabolicPDE(process=process, source=lambda t, x, u, grad: jnp.sin(u), terminal=lambda x: x[0],
+                                     horizon=T), [0.0], 4).scheme
+    fine = draw(jax.random.key(0), process, scheme, 50_000)
+    coarse = coarsen(fine, jax.random.key(1))
+
+    def increments(noise, h):
+        first, second = np.asarray(noise.first)[..., 0], np.asarray(noise.second)[..., 0]
+        return np.sqrt(h) * (np.sqrt(noise.cut) * first + np.sqrt(1 - noise.cut) * second)
+
+    sums = increments(fine, 0.1).reshape(2, 2, -1).sum(axis=1)
+    np.testing.assert_allclose(increments(coarse, 0.2), sums, atol=3e-6)
+    n = coarse.cut.size
+    cut = np.sort(np.asarray(coarse.cut).ravel())
+    assert np.abs(cut - (np.arange(n) + 0.5) / n).max() < 2.7 / np.sqrt(n)      # Kolmogorov: uniform, at 1e-6
+    a, b = (np.asarray(c, dtype=np.float64).ravel() for c in (coarse.first, coarse.second))
+    for product, exact in ((a, 0), (b, 0), (a**2, 1), (b**2, 1), (a * b, 0), (a * np.asarray(coarse.cut).ravel(), 0)):
+        assert abs(product.mean() - exact) <= Z * product.std() / np.sqrt(n)
+
+
+# --- what all of them rest on -------------------------------------------------------------------------------------
+
+
+def test_moments_do_not_depend_on_how_the_sample_is_cut():
+    rng = np.random.default_rng(0)
+    sample = rng.normal(size=(3, 1000, 4)) * [1.0, 10.0, 0.1, 1.0] + [1e4, 0.0, -5.0, 3.0]
+    whole, parts = Moments.of(sample), [Moments.of(s) for s in np.split(sample, [100, 450], axis=1)]
+    merged = parts[0].merge(parts[1]).merge(parts[2])
+    assert merged.count == 1000
+    np.testing.assert_allclose(merged.mean, sample.mean(axis=1), rtol=1e-12)
+    for found in (merged, whole):
+        np.testing.assert_allclose(found.covariance, [np.cov(s.T) for s in sample], rtol=1e-9, atol=1e-12)
+    assert np.all(np.abs(whole.kurtosis - 3) < 1)
+    sample[1, 5, 2], sample[2, 7, 0] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        assert Moments.of(sample).invalid == 2
+
+
+def test_points_and_chunks_do_not_mix():
+    """Points that do not fill a block, and blocks that do not fill a chunk: each point keeps its own paths."""
+    problem = LINEAR["brownian"]
+    points = np.linspace(-1, 1, 7)[:, None] * W
+    sampler = sampler_of(problem, points, 2)
+    small = Sampler(sampler.model, sampler.scheme, points, 4)
+    truth = np.asarray(jax.vmap(wave, (None, 0))(0.0, jnp.asarray(points)))
+    y0 = truth + 0.0
+    chunk = small.pilot(Formula(bent, 0.1), y0, jax.random.key(2), 600)
+    assert chunk.fine.total.shape == (7, 600)
+    theorem = Linear.of(known(problem), T)
+    bounds = bounds_of(theorem, chunk, y0)
+    assert holds(bounds, truth) and np.all(bounds.half_width < 0.5)
+    streamed = list(small.moments(Formula(bent, 0.1), y0, jax.random.key(2), 600, theorem))[-1]
+    np.testing.assert_allclose(streamed.mean[:, 0], bounds.value, rtol=1e-6)
+    flat = np.asarray(chunk.fine.total).ravel()
+    assert len(np.unique(flat)) == flat.size
