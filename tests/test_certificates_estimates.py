@@ -123,7 +123,7 @@ def test_moments_do_not_depend_on_how_the_sample_is_cut():
 
 def test_points_and_chunks_do_not_mix():
     """Points that do not fill a block, and blocks that do not fill a chunk: each point keeps its own paths."""
-    problem = LINEAR["brownian"]
+    problem = made(wave, lambda u, grad: 0.7 * u + 0.3 * grad[0], Brownian(3, 0.7))
     points = np.linspace(-1, 1, 7)[:, None] * W
     sampler = sampler_of(problem, points, 2)
     small = Sampler(sampler.model, sampler.scheme, points, 4)

@@ -6,8 +6,8 @@ float64. Enclosed operations make an enclosed function (Moore, Kearfott and Clou
 point of the box, and the values of the function lie in [low, high].**
 
 - The function is the real one: its constants as traced, exact arithmetic. Float32 rounding of f is not modelled.
-- Computed ends are rounded outwards, and an infinite end means "no bound": see `_enclosure`. A constant NaN in the traced
-  function counts as any number: the theorem then speaks of the points where the function is not NaN.
+- Computed ends are rounded outwards, and an infinite end means "no bound": see `_enclosure`. A constant NaN in the
+  traced function counts as any number: the theorem then speaks of the points where the function is not NaN.
 - An operation that meets a pole or leaves its domain raises `NotEnclosed`: no bound hides a jump such as that of
   clip(1/u, -1, 1). So does an operation without a rule, unless its operands are constants.
 """

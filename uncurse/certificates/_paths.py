@@ -73,7 +73,7 @@ Entry = TypeVar("Entry")
 
 
 class Columns(NamedTuple, Generic[Entry]):
-    """What each path leaves behind: (paths,) arrays on the device, (n, paths) in NumPy once sorted by starting point."""
+    """What each path leaves behind: (paths,) on the device, (n, paths) in NumPy once sorted by starting point."""
 
     total: Entry             # S
     frozen: Entry            # S with (yhat, zhat) frozen over each step too: the functional of a policy

@@ -15,8 +15,7 @@ from .linear import ROUNDING, constant_slopes
 
 @dataclass(frozen=True)
 class Lipschitz(AbstractCertificate):
-    """Let every value of df/du lie in an interval of length du, and any two values of df/dz at a distance of at most dz.
-    Then
+    """Let every value of df/du lie in an interval of length du, and any two values of df/dz be at most dz apart. Then
 
         |u - E S| <= |S - y0|_2 (exp(dz^2 T/2) (exp(du T) - 1) + sqrt(exp(dz^2 T) - 1)) + Gamma exp(du T) r,
 

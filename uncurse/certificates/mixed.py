@@ -22,9 +22,10 @@ class Mixed(AbstractCertificate):
         |E int Gamma q ds| ~ W T E |rho(a xi, b xi' / sqrt(T))| + |E Gamma_T A w|,
         rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v   at points (t, x, y, z) that paths visited,
 
-    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, b^2 = E A^2 for int |zeta|^2 ds, and Gaussian xi; v is taken
-    at random or along f_z, whichever is worse. a^2 comes without bias from pairs of paths that branch at a random time,
-    each half giving e there independently of the other. Signs do not cancel, which is cautious; nothing is proved.
+    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, b^2 = E A^2 for int |zeta|^2 ds, and Gaussian xi; v is
+    taken at random or along f_z, whichever is worse. a^2 comes without bias from pairs of paths that branch at a random
+    time, each half giving e there independently of the other. Signs do not cancel, which is cautious; nothing is
+    proved.
 
     The second part is the slopes' change along each step: since S = y0 + Gamma_T A + (residuals), weights with the
     slopes at both ends of a step, 1 + w with w = sum h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k, correct S

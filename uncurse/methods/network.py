@@ -1,12 +1,12 @@
 """A network trained on what is certified: the whole-path variance of S, along its own paths."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from ..certificates import Trace
 from ..processes import AbstractProcess
@@ -16,6 +16,9 @@ from ._base import AbstractMethod, Setting, State
 from .features import late_points
 from .smoothing import Smoothing
 
+if TYPE_CHECKING:
+    import optax
+
 ROUNDS = 12
 ITERATIONS = 60         # Adam steps on one set of paths
 BATCH = 256             # paths in one of them
@@ -24,11 +27,12 @@ VALUE = 0.1             # weight of the fit of values, beside the variance of S
 
 
 class NetworkTraining(AbstractMethod):
-    """Adam (Kingma and Ba 2015) on the variance of S (E, Han and Jentzen 2017 train on E A^2; Nuesken and Richter 2021 on Var).
+    """Adam (Kingma and Ba 2015) on the variance of S.
 
-    A block simulates paths under the current network, then takes several steps on them. That is sound: with the paths and the
-    linearisation held fixed, S depends on the network through - int Gamma grad n . Sigma dW alone, so the gradient of the
-    variance is exact where the block starts, and no gradient runs through a path.
+    E, Han and Jentzen 2017 train on E A^2, Nuesken and Richter 2021 on the variance. A block simulates paths under the
+    current network, then takes several steps on them. That is sound: with the paths and the linearisation held fixed, S
+    depends on the network through - int Gamma grad n . Sigma dW alone, so the gradient of the variance is exact where
+    the block starts, and no gradient runs through a path.
     """
 
     name = "network"
@@ -39,9 +43,10 @@ class NetworkTraining(AbstractMethod):
         if isinstance(base, Features):
             frame = base.frame
         else:
-            frame = Frame.of(setting.problem, base, late_points(setting, base, y0), host_stream(setting.seed, Purpose.frame, 1))
+            rng = host_stream(setting.seed, Purpose.frame, 1)
+            frame = Frame.of(setting.problem, base, late_points(setting, base, y0), rng)
         network = Network.of(frame, base, host_stream(setting.seed, Purpose.frame, 3))
-        state = State(network, 0, False, _optimiser().init(network.layers))
+        state = State(network, 0, False, _optimiser().init(cast("optax.Params", network.layers)))
         return self.step(setting, state, y0)
 
     def step(self, setting: Setting, state: State, y0: Float[np.ndarray, " n"]) -> State:
@@ -50,7 +55,10 @@ class NetworkTraining(AbstractMethod):
         sampler = setting.sampler
         key = stream(setting.seed, Purpose.training, 2, state.round)
         visited = sampler.visited(network, y0, key)
-        layers, optimiser = _train(network, sampler.model.process, visited.columns.total, visited.trace, state.private, key, sampler.model.horizon)
+        layers, optimiser = _train(
+            network, sampler.model.process, visited.columns.total, visited.trace, state.private, key,
+            sampler.model.horizon,
+        )
         if not all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(layers)):
             return State(network, state.round + 1, True, state.private)
         return State(with_layers(network, layers), state.round + 1, state.round + 1 >= ROUNDS, optimiser)
@@ -66,7 +74,7 @@ class _Data(NamedTuple):
     value: Float[Array, "steps paths"]      # what the network should be, up to noise, over the scale
 
 
-def _optimiser():
+def _optimiser() -> "optax.GradientTransformation":
     import optax
 
     return optax.adam(optax.cosine_decay_schedule(RATE, ROUNDS * ITERATIONS, alpha=0.05))
@@ -74,7 +82,13 @@ def _optimiser():
 
 @eqx.filter_jit
 def _train(
-    network: Network, process: AbstractProcess, total: Array, trace: Trace, optimiser_state: object, key: Array, horizon: float
+    network: Network,
+    process: AbstractProcess,
+    total: Float[Array, " paths"],
+    trace: Trace,
+    optimiser_state: object,
+    key: Key[Array, ""],
+    horizon: float,
 ) -> tuple[Layers, object]:
     import optax
 
@@ -88,7 +102,7 @@ def _train(
         return value / scale, change / scale
 
     gamma = jnp.exp(trace.log_gamma)
-    old, change = outputs(network.layers, trace.x, trace.dy)
+    _, change = outputs(network.layers, trace.x, trace.dy)
     goal = total / scale + jnp.sum(gamma * change, axis=0)
     base = jax.vmap(jax.vmap(network.base.value, (None, 0)))(times, trace.x)
     data = _Data(goal - jnp.mean(goal), trace.x, trace.dy, gamma, ((total - trace.total) / gamma - base) / scale)

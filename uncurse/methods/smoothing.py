@@ -1,6 +1,5 @@
 """The linear baseline: g smoothed over frozen noise; nothing is trained."""
 
-
 import numpy as np
 from jaxtyping import Float
 
@@ -14,8 +13,8 @@ class Smoothing(AbstractMethod):
     """uhat = mean of g(X_T) over J antithetic pairs of frozen normals.
 
     Args:
-        pairs: J; by default 4 where g is smooth, and 32 where its trace shows a kink, since the gradient of max or min is
-            carried by few coordinates of each sample.
+        pairs: J; by default 4 where g is smooth, and 32 where its trace shows a kink, since the gradient of max or min
+            is carried by few coordinates of each sample.
     """
 
     name = "smoothing"

@@ -17,12 +17,12 @@ class AbstractProcess(eqx.Module):
 
     A process comes with a chart: local coordinates y around a point x, x' = move(x, y), in which its noise is additive
     with a matrix Sigma that is constant over a step (y = x' - x; y = log(x'/x) for a geometric Brownian motion).
-    Gradients in the chart are called q. What a certificate freezes over a step, an extra drift or a gradient, it freezes
-    in the chart; an `exact` process is sampled without time-discretisation error also with such a drift.
+    Gradients in the chart are called q. What a certificate freezes over a step, an extra drift or a gradient, it
+    freezes in the chart; an `exact` process is sampled without time-discretisation error also with such a drift.
     """
 
     dim: eqx.AbstractVar[int]
-    exact: ClassVar[bool]           # declared by each leaf: no time-discretisation error in `step`
+    exact: ClassVar[bool]           # no default: each leaf says it
     flat: ClassVar[bool] = True     # the chart is x' - x, so that q is the gradient in x itself
 
     @property

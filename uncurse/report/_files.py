@@ -104,7 +104,7 @@ def _header(solution: "Solution") -> dict[str, Any]:
     reference = reference_of(solution)
     record = dict(solution.record)
     if reference is not None:
-        record["reference"] = dataclasses.asdict(reference)
+        record["reference"] = dataclasses.asdict(dataclasses.replace(reference, at=None))
     if solution.problem is not None:
         record |= {"problem": solution.problem.name, "dim": solution.problem.dim}
     whole = {

@@ -100,9 +100,10 @@ def tolerance(solution: "Solution") -> np.ndarray | None:
 
 
 def reference_of(solution: "Solution") -> "Reference | None":
-    """The known value, from the problem or, for a loaded solution, from its record."""
+    """The known value at the points asked for, from the problem or, for a loaded solution, from its record."""
     if solution.problem is not None:
-        return solution.problem.reference
+        known = solution.problem.reference
+        return known if known is not None and known.holds_at(solution.at) else None
     stored = solution.record.get("reference")
     if not isinstance(stored, dict):
         return None

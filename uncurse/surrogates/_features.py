@@ -64,7 +64,7 @@ def with_theta(surrogate: Features, theta: Float[Array, " n"]) -> Features:
 
 
 def _sparse(rng: np.random.Generator, count: int, r: int) -> Float[np.ndarray, "count r"]:
-    """Directions in the space of pooled scalars that mix time with one or two others: most functions need few at once."""
+    """Directions in the space of pooled scalars, time with one or two others: most functions need few at a time."""
     weights = np.zeros((count, r))
     weights[:, 0] = rng.standard_normal(count)
     for row in weights:

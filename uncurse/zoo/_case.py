@@ -57,7 +57,7 @@ def make(
     parameters: dict[str, Any],
 ) -> Case:
     """A case whose problem carries the same reference."""
-    known = None if reference is None else Reference(reference, origin, digits, error)
+    known = None if reference is None else Reference(reference, origin, digits, error, at)
     problem = ParabolicPDE(
         process=process, source=source, terminal=terminal, horizon=horizon, bounds=bounds, reference=known, name=name,
         zoo={"name": name, "parameters": parameters},
