@@ -20,7 +20,7 @@ test: $(VENV)/.has-dev
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.has-dev
-	$(BIN)/ruff check uncurse tests
+	$(BIN)/ruff check uncurse tests examples
 	$(BIN)/pyright
 
 bench: $(VENV)/.has-plot

@@ -1,4 +1,4 @@
-"""What is proved of a source from its trace: everything that is true in the easy cases, nothing that is false in the others."""
+"""What is proved of a source from its trace: all that is true in easy cases, nothing that is false in the others."""
 
 import jax
 import jax.numpy as jnp
@@ -102,9 +102,10 @@ def test_arguments_are_told_apart():
 
 
 PIECES = st.sampled_from([
-    lambda u, p: u, lambda u, p: -1.7 * u, lambda u, p: p[0], lambda u, p: p @ p, lambda u, p: -(u**2), lambda u, p: 0.3,
-    lambda u, p: jnp.abs(p[1]), lambda u, p: -jnp.abs(u), lambda u, p: jnp.exp(u), lambda u, p: u * p[0],
-])
+    lambda u, p: u, lambda u, p: -1.7 * u, lambda u, p: p[0], lambda u, p: p @ p, lambda u, p: -(u**2),
+    lambda u, p: u, lambda u, p: -1.7 * u, lambda u, p: p[0], lambda u, p: p @ p, lambda u, p: -(u**2),
+    lambda u, p: 0.3, lambda u, p: jnp.abs(p[1]), lambda u, p: -jnp.abs(u), lambda u, p: jnp.exp(u),
+    lambda u, p: u * p[0],
 JOINS = st.sampled_from([jnp.maximum, jnp.minimum, jnp.add, jnp.subtract, jnp.multiply])
 
 
@@ -118,7 +119,8 @@ def test_claimed_shapes_hold_at_random_points(a, b, c, first, second):
     ends = rng.normal(size=(300, 2, 1 + D)) * rng.choice([0.3, 2.0], (300, 1, 1))
 
     def value(points):
-        return np.asarray(jax.vmap(lambda v: f(0.0, A, v[0], v[1:]))(jnp.asarray(points, dtype=np.float32)), dtype=np.float64)
+        batch = jax.vmap(lambda v: f(0.0, A, v[0], v[1:]))
+        return np.asarray(batch(jnp.asarray(points, dtype=np.float32)), dtype=np.float64)
 
     left, right, middle = value(ends[:, 0]), value(ends[:, 1]), value(ends.mean(axis=1))
     excess, slack = (left + right) / 2 - middle, 1e-4 * (1 + np.abs(left) + np.abs(right))
@@ -176,6 +178,17 @@ def test_a_hessian_that_is_indefinite_has_no_shape_but_a_curvature():
     assert source.shape.value == "convex" and source.gradient_curvature.value == pytest.approx(3.0, rel=1e-4)
 
 
+@pytest.mark.parametrize("dim", [2, 3, 4, 5, 8])
+def test_the_curvature_of_a_coupled_quadratic(dim):
+    """-(p_i - p_j)^2 and -(sum p)^2 are quadratic, but no multiple of |z|^2: curvatures 4 and 2 d."""
+    process = Brownian(dim, 1.0)
+    for i in range(1, dim):
+        source = source_of(lambda t, x, u, p, i=i: -((p[0] - p[i]) ** 2), process)
+        assert source.quadratic is None and source.gradient_curvature.value == pytest.approx(4.0, rel=1e-4), i
+    source = source_of(lambda t, x, u, p: -(jnp.sum(p) ** 2), process)
+    assert source.quadratic is None and source.gradient_curvature.value == pytest.approx(2 * dim, rel=1e-4)
+
+
 @pytest.mark.parametrize("process", [
     GeometricBrownian(D, 0.0, 0.3), Brownian(D, [1.0, 0.0, 1.0]), Brownian(D, M[:, :2]), Brownian(D, np.ones((D, D))),
 ])
@@ -216,9 +229,9 @@ def test_ranges_slopes_and_curvatures_of_u():
 def test_what_is_declared_comes_first_and_is_named_so():
     bounds = SourceBounds(shape="convex", value_range=(0.0, 0.5), slope=(-9.0, 9.0), curvature=7.0, gradient_slope=1.0)
     source = source_of(lambda t, x, u, p: u - u**3, bounds=bounds)
-    for name, value in (("value_range", (0.0, 0.5)), ("slope", (-9.0, 9.0)), ("curvature", 7.0), ("gradient_slope", 1.0)):
+    for name in ("value_range", "slope", "curvature", "gradient_slope"):
         bound = getattr(source, name)
-        assert (bound.value, bound.origin) == (value, "declared"), name
+        assert (bound.value, bound.origin) == (getattr(bounds, name), "declared"), name
     # from the declared range, what is left out is proved there: f' = 1 - 3 u^2
     source = source_of(lambda t, x, u, p: u - u**3, bounds=SourceBounds(value_range=(0.0, 0.5)))
     assert source.value_range.origin == "declared" and source.slope.value == pytest.approx((0.25, 1.0), abs=0.01)

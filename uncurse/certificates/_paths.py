@@ -233,8 +233,9 @@ def _step(
 class _Expansion(NamedTuple):
     """How the chart gradient q moves inside a step: dq = (a I + (b + cubic w) n n^T) dy + drift dt, w = n . y.
 
-    y is the martingale part of the chart displacement. For a solution of the equation the drift needs no derivative of q:
-    differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x + J^T q), J the Jacobian of the chart drift.
+    y is the martingale part of the chart displacement. For a solution of the equation the drift needs no derivative of
+    q: differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x + J^T q), J the Jacobian of the
+    chart drift.
     """
 
     a: Scalar
