@@ -31,7 +31,7 @@ class Bounds:
     @property
     def bias(self) -> PerPoint:
         """The part of the half-width that more samples do not shrink."""
-        return self.half_width - self.budget["sampling"]
+        return self.half_width - np.where(np.isfinite(self.half_width), self.budget["sampling"], 0.0)
 
 
 @dataclass(frozen=True)

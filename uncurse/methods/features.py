@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..certificates import Trace
-from ..statistics import Purpose, host_stream, stream
 from ..processes import AbstractProcess
+from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Frame, Smoothed, with_theta
 from ._base import AbstractMethod, Setting, State
 from .smoothing import Smoothing
@@ -22,9 +22,10 @@ VALUE = 0.1         # weight of the fit of values, beside the variance of S: it 
 class RandomFeatures(AbstractMethod):
     """Least squares on what is certified: theta minimises the variance of S, in which the surrogate enters linearly.
 
-    On paths run under the current surrogate, adding change . psi to it takes change . I from S, with I_j = int Gamma grad psi_j .
-    Sigma dW; so S is regressed on I. To settle values, not only gradients, what S still adds after t_k, discounted to t_k,
-    whose mean is u(t_k, X_k), is regressed on psi at the same time (Longstaff and Schwartz 2001; Gobet, Lemor and Warin 2005).
+    On paths run under the current surrogate, adding change . psi to it takes change . I from S, where I_j = int Gamma
+    grad psi_j . Sigma dW; so S is regressed on I. To settle values, not only gradients, what S still adds after t_k,
+    discounted to t_k, whose mean is u(t_k, X_k), is regressed on psi at the same time (Longstaff and Schwartz 2001;
+    Gobet, Lemor and Warin 2005).
     """
 
     name = "features"
@@ -46,7 +47,8 @@ class RandomFeatures(AbstractMethod):
         for chunk in range(chunks):
             key = stream(setting.seed, Purpose.training, 1, state.round, chunk)
             visited = sampler.visited(surrogate, y0, key)
-            found = _normal_equations(surrogate, sampler.model.process, visited.columns.total, visited.trace, sampler.model.horizon)
+            model = sampler.model
+            found = _normal_equations(surrogate, model.process, visited.columns.total, visited.trace, model.horizon)
             arrays = tuple(np.asarray(a, dtype=np.float64) for a in found)
             sums = arrays if sums is None else tuple(a + b for a, b in zip(sums, arrays, strict=True))
         change = _solve(*sums)      # type: ignore[misc]
@@ -65,7 +67,9 @@ def _solve(rows: np.ndarray, gram: np.ndarray, moment: np.ndarray, mean: np.ndar
     return np.linalg.solve(matrix + np.diag(ridge), right)
 
 
-def late_points(setting: Setting, surrogate: AbstractSurrogate, y0: Float[np.ndarray, " n"]) -> Float[np.ndarray, "m d"]:
+def late_points(
+    setting: Setting, surrogate: AbstractSurrogate, y0: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "m d"]:
     """Where paths are at the last step: the scale of the problem."""
     key = stream(setting.seed, Purpose.training, 0)
     visited = setting.sampler.visited(surrogate, y0, key)
@@ -76,7 +80,7 @@ def late_points(setting: Setting, surrogate: AbstractSurrogate, y0: Float[np.nda
 def _normal_equations(
     surrogate: Features, process: AbstractProcess, total: Array, trace: Trace, horizon: float
 ) -> tuple[Array, ...]:
-    """Sums over paths for both parts: I_j = sum_k Gamma_k grad psi_j . Sigma dW_k against S, and psi against what S still adds."""
+    """Sums over paths: I_j = sum_k Gamma_k grad psi_j . Sigma dW_k against S, and psi against what S still adds."""
     steps, paths = trace.y.shape
     n = surrogate.theta.shape[0]
     scale = surrogate.frame.spread

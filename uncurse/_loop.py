@@ -1,0 +1,359 @@
+"""The tolerance loop: propose while that pays, then certify a frozen surrogate on fresh paths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ._clock import Clock
+from ._solution import Estimate, Guarantee, Result, Snapshot, Solution, Timing
+from .analysis import Source, analyse
+from .certificates import Bounds, Chunk, Model, Offer, allowed, fallback, offers, rows_for, terminal_values, theorems
+from .methods import AbstractMethod, Setting, State
+from .problems import ParabolicPDE
+from .report._record import record_of
+from .statistics import Moments, Purpose, half_width_factor, stream
+from .surrogates import AbstractSurrogate
+
+PerPoint = Float[np.ndarray, " n"]
+
+STEPS = 10                  # of time; few steps cost variance, not bias
+MOST_STEPS = 80
+PILOT = 4096                # paths over all points, at most, that size the final sample
+FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
+SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
+PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
+PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
+
+
+@dataclass
+class _Proposal:
+    """A surrogate with what pilot paths say it would cost to certify."""
+
+    method: AbstractMethod
+    state: State
+    setting: Setting
+    y0: PerPoint
+    offer: Offer
+    seconds: float              # predicted for the certificate; inf where no number of paths will do
+    variance: float             # relative scatter of S, the worst point: what training reduces
+
+    proved_bias: float          # of the best proved certificate, over the tolerance
+
+    @property
+    def surrogate(self) -> AbstractSurrogate:
+        return self.state.surrogate
+
+    @property
+    def promising(self) -> bool:
+        """A proved certificate does not reach the tolerance yet, but training may bring it there."""
+        return not self.offer.proved and self.proved_bias < PROMISING
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Lower is better: proved before promising before estimated, then by what is still to be done."""
+        if self.offer.proved and np.isfinite(self.seconds):
+            return (0.0, self.seconds, self.variance)
+        if self.promising:
+            return (1.0, self.proved_bias, self.variance)
+        return (2.0, self.seconds, self.offer.bias, self.variance)
+
+
+@dataclass
+class Run:
+    """One call of solve: the loop, its clock and its history."""
+
+    problem: ParabolicPDE
+    points: Float[np.ndarray, "n d"]
+    tolerance: tuple[float, float]
+    confidence: float
+    seed: int
+    limit: float
+    methods: Sequence[AbstractMethod]
+    clock: Clock = field(default_factory=Clock)
+    progress: Any = None
+    history: list[Snapshot] = field(default_factory=list)
+    reason: str = ""
+    log: list[dict[str, Any]] = field(default_factory=list)
+    pilots: int = 0
+    interrupted: bool = False
+    best: _Proposal | None = None
+    source: Source | None = None
+
+    @property
+    def z(self) -> float:
+        return half_width_factor(self.confidence)
+
+    def go(self, one_point: bool) -> Solution:
+        """Propose, certify, report."""
+        self.progress.stage("compile and pilot")
+        self.source = analyse(self.problem, self.points)
+        baseline = self._baseline()
+        try:
+            self._propose(baseline.value)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            if self.best is None:
+                # Nothing to certify yet: the first surrogate takes a moment; a second Ctrl-C ends it.
+                self._first(baseline.value)
+            self.reason = "interrupted while proposing"
+        assert self.best is not None
+        bounds, count, result = self._certify(self.best)
+        return self._solution(bounds, baseline, count, result, one_point)
+
+    # --- proposing
+
+    def _propose(self, y0: PerPoint) -> None:
+        """Try methods in turn, each for as long as a second of it saves more than a second of certificate."""
+        for method in self.methods:
+            self.progress.stage(method.name)
+            begin, setting = self._working, self._setting(self._steps())
+            with self.clock.stage("train"):
+                state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
+            proposal = self._assess(method, state, setting, y0)
+            block = self._working - begin
+            while self._keep(proposal) and not proposal.state.finished:
+                if self._enough(block):
+                    return
+                begin, y0 = self._working, proposal.y0
+                with self.clock.stage("train"):
+                    state = method.step(setting, proposal.state, y0)
+                proposal = self._assess(method, state, setting, y0)
+                block = self._working - begin
+            assert self.best is not None
+            y0 = self.best.y0
+            if self.best.state.round > 0 or method is self.methods[-1]:
+                self._refine()
+            if self._enough(1.2 * self.clock.compile + block):
+                return
+        self.reason = "every method in the plan was tried"
+
+    def _first(self, y0: PerPoint) -> None:
+        """The first surrogate of the plan, and no more."""
+        setting = self._setting(STEPS)
+        self._keep(self._assess(self.methods[0], self.methods[0].init(setting, None, y0), setting, y0))
+
+    def _refine(self) -> None:
+        """Double the steps of time while a bias alone keeps the best surrogate from the tolerance."""
+        best = self.best
+        while best is not None and best.offer.count is None and not PROMISING <= best.offer.bias < np.inf:
+            steps = 2 * best.setting.steps
+            if steps > MOST_STEPS or self.clock.elapsed > 0.5 * self.limit:
+                return
+            self.progress.stage(f"{steps} steps")
+            if not self._keep(self._assess(best.method, best.state, self._setting(steps), best.y0)):
+                return
+            best = self.best
+
+    @property
+    def _working(self) -> float:
+        """Seconds so far without compilation."""
+        return self.clock.elapsed - self.clock.compile
+
+    def _enough(self, price: float) -> bool:
+        """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
+        assert self.best is not None
+        spent, seconds = self.clock.elapsed, self.best.seconds
+        if SAVING * seconds <= price and not self.best.promising:
+            self.reason = f"a certificate of {_about(seconds)} against {_about(price)} for more training"
+        elif spent + min(seconds, 0.5 * self.limit) > self.limit:
+            self.reason = "the time limit left no room for more training"
+        elif not np.isfinite(self.best.variance):
+            self.reason = "paths are not finite"
+        else:
+            return False
+        return True
+
+    def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> _Proposal:
+        """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
+        y0, rate = self._centre(setting, state.surrogate, guess)
+        chunk, _ = self._pilot(setting, state.surrogate, y0)
+        offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
+        seconds = np.inf if offer.count is None else max(offer.count, self._fewest) * len(y0) * rate
+        spread = chunk.fine.total.std(axis=1, dtype=np.float64)
+        relative = float(np.max(spread / allowed(y0, self.tolerance)))
+        self.history.append(Snapshot(self.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
+        self.log.append({
+            "method": method.name, "round": state.round, "steps": setting.steps, "spread": relative,
+            "certificate": type(offer.certificate).__name__, "predicted_seconds": seconds,
+            "at_seconds": self.clock.elapsed,
+        })
+        self._show(offer.bounds, None, method.name)
+        return _Proposal(method, state, setting, y0, offer, seconds, relative, proved_bias)
+
+    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[PerPoint, float]:
+        """y0 such that E S = y0, to within its scatter; and the seconds that a path takes."""
+        rate = 0.0
+        for _ in range(6):
+            chunk, rate = self._pilot(setting, surrogate, y0)
+            total = np.asarray(chunk.fine.total, dtype=np.float64)
+            mean, spread = total.mean(axis=1), total.std(axis=1)
+            settled = np.abs(mean - y0) <= 0.5 * spread + 1e-6 * np.abs(mean)
+            y0 = mean
+            if settled.all() or not np.isfinite(mean).all():
+                break
+        return y0, rate
+
+    def _choose(
+        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, chunk: Chunk, rate: float
+    ) -> tuple[Offer, float]:
+        """The strongest theorem that reaches the tolerance, else the nearest; and how near the best proof comes."""
+        assert self.source is not None
+        self.pilots += 1
+        key = stream(self.seed, Purpose.constants, self.pilots)
+        found = theorems(self.problem, self.source, setting.sampler, surrogate, chunk, y0, key)
+        offered = offers(found, chunk, y0, self.tolerance, self.z)
+
+        def affordable() -> list[Offer]:
+            return [o for o in offered if o.count is not None and o.count * len(y0) * rate < PATIENCE]
+
+        exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
+        if not affordable() and not exact:
+            mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
+            offered += offers([mixed], chunk, y0, self.tolerance, self.z)
+        chosen = (affordable() or sorted(offered, key=lambda o: o.bias))[0]
+        return chosen, min((o.bias for o in offered if o.proved), default=np.inf)
+
+    def _keep(self, proposal: _Proposal) -> bool:
+        """Take a proposal if it is better than the best so far; say whether it was."""
+        best = self.best
+        better = best is None or proposal.rank < best.rank
+        if better:
+            self.best = proposal
+        return better
+
+    def _pilot(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[Chunk, float]:
+        """Fresh pilot paths, and the seconds that one took."""
+        self.pilots += 1
+        n, begin = len(y0), self._working
+        count = max(PILOT // n, 64) if setting.rows >= 256 else max(PILOT // (8 * n), 32)
+        with self.clock.stage("certify"):
+            chunk = setting.sampler.pilot(surrogate, y0, stream(self.seed, Purpose.pilot, self.pilots), count)
+        return chunk, (self._working - begin) / chunk.fine.total.size
+
+    def _show(self, bounds: Bounds, fraction: float | None, note: str = "") -> None:
+        worst = int(np.argmax(bounds.half_width))
+        self.progress.update(fraction, float(bounds.low[worst]), float(bounds.high[worst]), note)
+
+    def _setting(self, steps: int) -> Setting:
+        assert self.source is not None
+        rows = rows_for(self.problem.dim, 8)
+        return Setting(self.problem, self.source, self.points, steps, rows, self.seed)
+
+    def _steps(self) -> int:
+        """More steps where a bias is what keeps the best proposal from the tolerance."""
+        if self.best is None:
+            return STEPS
+        bias = self.best.proved_bias if self.best.promising else self.best.offer.bias
+        more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
+        return min(self.best.setting.steps * more, MOST_STEPS)
+
+    @property
+    def _fewest(self) -> int:
+        return FEWEST if len(self.points) == 1 else 256
+
+    def _baseline(self) -> Estimate:
+        """E g(X_T): the answer without f."""
+        model, n = Model.of(self.problem), len(self.points)
+        rows = rows_for(self.problem.dim, 1)
+        count = -(-max(4 * PILOT // n, 64) // max(rows // min(n, rows), 1))
+        parts = []
+        with self.clock.stage("certify"):
+            for first in range(0, n, rows):
+                block = self.points[first : first + rows]
+                starts = jnp.asarray(np.repeat(block, max(rows // len(block), 1), axis=0), dtype=np.float32)
+                keys = (stream(self.seed, Purpose.baseline, first, i) for i in range(count))
+                values = [np.asarray(terminal_values(model, STEPS, starts, k)).reshape(len(block), -1) for k in keys]
+                parts.append(np.concatenate(values, axis=1).astype(np.float64))
+        moments = Moments.concatenate([Moments.of(p[..., None]) for p in parts])
+        value, half = moments.mean[:, 0], self.z * moments.error[:, 0]
+        return Estimate(value, value - half, value + half)
+
+    # --- certifying
+
+    def _certify(self, proposal: _Proposal) -> tuple[Bounds, int, Result]:
+        """Fresh paths for a frozen surrogate, their number fixed before; a sample that fell short is redone, not added to."""
+        wanted = proposal.offer.count
+        hopeless = self.interrupted or wanted is None or not np.isfinite(proposal.variance)
+        count = max(self._fewest, 4 * proposal.setting.sampler.width if hopeless else wanted or 0)
+        attempt = 0
+        while True:
+            bounds, moments, complete = self._sample(proposal, count, attempt)
+            met = bool((bounds.half_width <= allowed(bounds.value, self.tolerance)).all())
+            if met or moments.invalid or not complete or wanted is None or attempt == 2:
+                break
+            count, attempt = int(1.5 * count), attempt + 1
+        return bounds, moments.count, self._verdict(bounds, moments, met, complete)
+
+    def _verdict(self, bounds: Bounds, moments: Moments, met: bool, complete: bool) -> Result:
+        if moments.invalid:
+            return Result.not_finite
+        if met:
+            return Result.tolerance_met
+        if self.interrupted:
+            return Result.interrupted
+        if not complete or self.clock.elapsed > 0.9 * self.limit:
+            return Result.time_limit
+        limited = bounds.bias > 0.5 * allowed(bounds.value, self.tolerance)
+        return Result.bias_limited if limited.any() else Result.sampling_limited
+
+    def _sample(self, proposal: _Proposal, count: int, attempt: int) -> tuple[Bounds, Moments, bool]:
+        """One final sample of a fixed size, cut short only by the clock or the user."""
+        certificate, y0, sampler = proposal.offer.certificate, proposal.y0, proposal.setting.sampler
+        self.progress.stage("certificate")
+        key = stream(self.seed, Purpose.certificate, attempt)
+        moments: Moments | None = None
+        complete = True
+        with self.clock.stage("certify"):
+            try:
+                for moments in sampler.moments(proposal.surrogate, y0, key, count, certificate):
+                    bounds = certificate.bounds(moments, y0, self.z)
+                    self.history.append(Snapshot(self.clock.elapsed, bounds.low, bounds.high, "certificate"))
+                    self._show(bounds, moments.count / count)
+                    if self.clock.elapsed > self.limit and moments.count < count:
+                        complete = False
+                        break
+            except KeyboardInterrupt:
+                self.interrupted, complete = True, False
+                if moments is None:     # one round of paths is soon drawn; a second Ctrl-C ends it
+                    key = stream(self.seed, Purpose.certificate, attempt, 1)
+                    moments = next(sampler.moments(proposal.surrogate, y0, key, 1, certificate))
+        assert moments is not None
+        return certificate.bounds(moments, y0, self.z), moments, complete
+
+    # --- reporting
+
+    def _solution(self, bounds: Bounds, baseline: Estimate, count: int, result: Result, one_point: bool) -> Solution:
+        assert self.best is not None
+
+        def shaped(a: PerPoint) -> Float[np.ndarray, "*points"]:
+            return a[0] if one_point else a
+
+        low, high, guarantee = bounds.low, bounds.high, bounds.guarantee
+        if result is Result.not_finite:
+            low, high, guarantee = np.full_like(low, -np.inf), np.full_like(high, np.inf), Guarantee.estimate
+        spent = self.clock.spent
+        timing = Timing(self.clock.elapsed, self.clock.compile, spent.get("train", 0.0), spent.get("certify", 0.0))
+        best = self.best
+        certificate = best.offer.certificate
+        stats = {
+            "method": best.method.name, "reason": f"{best.method.name}: {self.reason}", "rounds": best.state.round,
+            "certificate": type(certificate).__name__, "paths": count, "steps": best.setting.steps, "log": self.log,
+            "tolerance": {"rtol": self.tolerance[0], "atol": self.tolerance[1]},
+        }
+        return Solution(
+            value=shaped(bounds.value), low=shaped(low), high=shaped(high),
+            confidence=self.confidence, guarantee=guarantee,
+            budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=certificate.assumptions,
+            baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)),
+            result=result, at=self.points[0] if one_point else self.points, problem=self.problem,
+            field=best.surrogate, timing=timing, history=tuple(self.history), stats=stats,
+            record=record_of(self.problem, self.seed, best.surrogate),
+        )
+
+
+def _about(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.1 else "under 0.1 s"
