@@ -68,9 +68,12 @@ def test_the_fitted_value_and_gradient_are_those_of_the_solution() -> None:
 
 
 def test_picard_iterates_approach_the_solution() -> None:
-    """f = u/2 and a smooth g in d = 2: with many samples, level 1 leaves the second term of exp(T/2), level 2 the third."""
+    """f = u/2 and g = 1: level 1 stops at the first term of exp(T/2), level 2 at the second."""
     problem = uc.ParabolicPDE(
-        process=uc.Brownian(2, 0.1), source=lambda t, x, u, grad: 0.5 * u, terminal=lambda x: 1.0 + 0.0 * x[0], horizon=1.0
+        process=uc.Brownian(2, 0.1),
+        source=lambda t, x, u, grad: 0.5 * u,
+        terminal=lambda x: 1.0 + 0.0 * x[0],
+        horizon=1.0,
     )
     at = np.zeros(2)
     setting = setting_of(problem, at)
@@ -119,5 +122,5 @@ def test_the_plan() -> None:
     own = Smoothing(pairs=2)
     assert plan(own) == [own]
     assert all(isinstance(plan(name)[0], AbstractMethod) for name in METHODS)
-    with pytest.raises(ValueError, match="method must be None.*'deep'"):
+    with pytest.raises(ValueError, match=r"method must be None.*'deep'"):
         plan("deep")

@@ -275,7 +275,7 @@ class Run:
     # --- certifying
 
     def _certify(self, proposal: _Proposal) -> tuple[Bounds, int, Result]:
-        """Fresh paths for a frozen surrogate, their number fixed before; a sample that fell short is redone, not added to."""
+        """Fresh paths for a frozen surrogate, in a number fixed before; a sample that fell short is drawn anew."""
         wanted = proposal.offer.count
         hopeless = self.interrupted or wanted is None or not np.isfinite(proposal.variance)
         count = max(self._fewest, 4 * proposal.setting.sampler.width if hopeless else wanted or 0)
