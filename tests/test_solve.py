@@ -231,12 +231,17 @@ def test_out_of_time_the_interval_is_still_honest():
     assert again.result is Result.time_limit and again.low <= truth <= again.high
 
 
-@pytest.mark.parametrize("source", [
-    lambda t, x, u, grad: jnp.exp(1e3 * u), lambda t, x, u, grad: jnp.sqrt(0.5 - u**2),
-], ids=["infinite", "undefined"])
-def test_a_source_that_blows_up_is_said_to(source):
+BLOW_UPS = {
+    "source infinite": {"source": lambda t, x, u, grad: jnp.exp(1e3 * u)},
+    "source undefined": {"source": lambda t, x, u, grad: jnp.sqrt(0.5 - u**2)},
+    "terminal undefined": {"terminal": lambda x: jnp.log(x[0])},
+}
+
+
+@pytest.mark.parametrize("name", BLOW_UPS)
+def test_what_blows_up_along_the_paths_is_said_to(name):
     problem = uc.ParabolicPDE(
-        process=uc.Brownian(2, 1.0), source=source, terminal=lambda x: 1 + x[0] ** 2, horizon=1.0
+        **{"process": uc.Brownian(2, 1.0), "terminal": lambda x: 1 + x[0] ** 2, "horizon": 1.0, **BLOW_UPS[name]}
     )
     solution = uc.solve(problem, [0.3, 0.1], progress=False, throw=False, method="smoothing")
     assert solution.result is Result.not_finite and "infinite" in solution.result.advice

@@ -158,7 +158,7 @@ class Run:
         assert self.best is not None
         spent, seconds = self.clock.elapsed, self.best.seconds
         if SAVING * seconds <= price and not self.best.promising:
-            self.reason = f"a certificate of {_about(seconds)} against {_about(price)} for more training"
+            self.reason = f"certifying takes {_about(seconds)}, more training {_about(price)}"
         elif spent + min(seconds, 0.5 * self.limit) > self.limit:
             self.reason = "the time limit left no room for more training"
         elif not np.isfinite(self.best.variance):

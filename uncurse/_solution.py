@@ -31,7 +31,7 @@ class Result(enum.Enum):
         "sampling would take too long at this variance: allow a larger rtol, or declare the problem's structure"
     )
     bias_limited = "a part of the error that more samples cannot shrink is above the tolerance: see the budget"
-    not_finite = "paths became infinite or undefined: the source or the terminal condition blows up along them"
+    not_finite = "paths, or u along them, became infinite: does the source or the terminal condition blow up?"
 
     @property
     def advice(self) -> str:

@@ -45,7 +45,8 @@ def solve(
         ToleranceNotMetError: see `throw`; its `solution` holds what was found.
     """
     if not isinstance(problem, ParabolicPDE):
-        raise TypeError(f"problem must be a uc.ParabolicPDE; got {type(problem).__name__}")
+        hint = "; pass its .problem" if isinstance(getattr(problem, "problem", None), ParabolicPDE) else ""
+        raise TypeError(f"problem must be a uc.ParabolicPDE; got {type(problem).__name__}{hint}")
     points = _checks.points(at, problem.dim)
     tolerance = (
         _checks.number("rtol", rtol, above=0.0 if not atol else -np.finfo(float).tiny),

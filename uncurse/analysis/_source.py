@@ -1,6 +1,6 @@
 """What is known of a problem's source: proved from its trace, declared by the user, or neither."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -40,7 +40,13 @@ class Source:
     gradient_slope: Bound | None = None         # diameter of df/dz
     gradient_curvature: Bound | None = None     # Lipschitz constant of df/dz in z
     quadratic: float | None = None              # c if f = c |z|^2 + affine in grad, exactly
-    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def extension(self) -> tuple[float, float] | None:
+        """The range of u outside which f may be continued affinely; not where that could spoil a joint convexity."""
+        if self.value_range is None or (self.uses_gradient and self.shape is not None):
+            return None
+        return self.value_range.value
 
 
 def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
@@ -117,11 +123,13 @@ def _constant_hessian(problem: ParabolicPDE, inputs: tuple) -> tuple[float, floa
         return h * inverse if inverse.ndim < 2 else inverse.T @ h
 
     rng = np.random.default_rng(0)
-    probes = np.concatenate([np.ones((1, d)), rng.choice([-1.0, 1.0], (3, d))]).astype(np.float32)
-    images = np.asarray(jax.jit(jax.vmap(in_noise))(probes))
-    diagonal = images * probes
-    if np.allclose(diagonal, diagonal[0], rtol=1e-5, atol=1e-6 * np.abs(diagonal).max()):
-        return float(diagonal[0].min()), float(diagonal[0].max())
+    signs, normals = rng.choice([-1.0, 1.0], (1, d)), rng.standard_normal((3, d))
+    probes = np.concatenate([signs, normals]).astype(np.float32)
+    images = np.asarray(jax.jit(jax.vmap(in_noise))(probes), dtype=np.float64)
+    diagonal = images[0] * probes[0]
+    # Gaussian probes meet no cancellation: an entry off the diagonal shows in their images with probability one.
+    if np.abs(images[1:] - diagonal * probes[1:]).max() <= 1e-4 * np.abs(diagonal).max():
+        return float(diagonal.min()), float(diagonal.max())
     if d > 2000:
         return None
     matrix = np.asarray(jax.jit(jax.vmap(in_noise))(np.eye(d, dtype=np.float32)), dtype=np.float64)

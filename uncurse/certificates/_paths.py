@@ -44,9 +44,27 @@ class Model(eqx.Module):
     horizon: float = eqx.field(static=True)
 
     @staticmethod
-    def of(problem: ParabolicPDE) -> "Model":
+    def of(problem: ParabolicPDE, value_range: tuple[float, float] | None = None) -> "Model":
+        """With a range that u is known to keep, f is continued affinely in u outside it: u stays the same, and what is
+        known of f on the range holds wherever yhat strays."""
         assert problem.source is not None
-        return Model(problem.process, problem.source, problem.terminal, problem.horizon)
+        source = problem.source if value_range is None else Extended(problem.source, *map(float, value_range))
+        return Model(problem.process, source, problem.terminal, problem.horizon)
+
+
+@dataclass(frozen=True)
+class Extended:
+    """f for u in [low, high], continued by its tangents: f(v) + f_u(v) (u - v), v the nearest point of the range."""
+
+    source: Callable
+    low: float
+    high: float
+
+    def __call__(self, t: Scalar, x: Point, u: Scalar, grad: Point) -> Scalar:
+        v = jax.lax.stop_gradient(jnp.clip(u, self.low, self.high))
+        inside = (u >= self.low) & (u <= self.high)
+        near, slope = jax.value_and_grad(self.source, argnums=2)(t, x, v, grad)
+        return jnp.where(inside, self.source(t, x, jnp.where(inside, u, v), grad), near + slope * (u - v))
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,7 @@ class Columns(NamedTuple, Generic[Entry]):
     frozen: Entry            # S with (yhat, zhat) frozen over each step too: the functional of a policy
     mismatch: Entry          # g(X_T) - yhat_T
     mismatch2: Entry         # its square
-    growth: Entry            # max over time of log Gamma
+    log_gamma: Entry         # log Gamma_T
     residual2: Entry         # int |f(s, X, yhat, zhat) - its linearisation at the start of the step|^2 ds
     slope_u2: Entry          # int |c_s - c_k|^2 ds along (X, yhat, zhat)
     slope_z2: Entry          # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
@@ -130,7 +148,7 @@ def simulate(
     zero = jnp.zeros(paths, dtype=starts.dtype)
     probe = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=starts.shape[1:]), 1.0, -1.0).astype(starts.dtype)
     state = _State(
-        x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, growth=zero, residual2=zero,
+        x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, residual2=zero,
         slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
     )
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0, 0))
@@ -145,7 +163,7 @@ def simulate(
     mismatch = g - end.y
     payoff = jnp.exp(end.log_gamma) * g
     return Columns(
-        end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.growth,
+        end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.log_gamma,
         end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, jnp.exp(end.log_gamma) * mismatch * end.lag,
     ), visited
 
@@ -156,7 +174,6 @@ class _State(NamedTuple):
     log_gamma: Scalar
     total: Scalar
     frozen: Scalar
-    growth: Scalar
     residual2: Scalar
     slope_u2: Scalar
     slope_z2: Scalar
@@ -220,11 +237,10 @@ def _step(
         total = frozen = h * drift0 - m1
         rest = jnp.zeros_like(y)
     log_gamma = state.log_gamma + c * h
-    growth = jnp.maximum(state.growth, log_gamma)
     change = jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt)
     lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c) + change @ process.whiten(t, x, dy)
     end = _State(
-        x2, y2, log_gamma, state.total + total, state.frozen + frozen, growth, state.residual2 + h * rest**2,
+        x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
         slope_u2, slope_z2, slope_x2, c, tilt, lag,
     )
     return end, q, dy

@@ -44,7 +44,8 @@ def theorems(
 ) -> list[AbstractCertificate]:
     """All that apply, with constants declared or proved where they can be."""
     horizon, found = problem.horizon, []
-    found += [Linear.of(source, horizon), Value.of(source, horizon), Lipschitz.of(source, horizon)]
+    step = horizon / sampler.scheme.steps
+    found += [Linear.of(source, horizon), Value.of(source, horizon), Lipschitz.of(source, horizon, step)]
     smooth = None
     if not source.uses_value and not source.affine_in_gradient:
         curvature = None

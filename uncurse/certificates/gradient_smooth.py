@@ -21,7 +21,7 @@ class GradientSmooth(AbstractCertificate):
         y0 - (1/K') log E exp(-K' (S - y0 - B/(2 eps)))  <=  u  <=  y0 + (1/K') log E exp(K' (S - y0 + B/(2 eps))).
 
     Proof: e = Y - yhat obeys de = -q ds + zeta . dW with |q| <= K/2 |zeta|^2 + |f_z - beta_k| |zeta|
-    <= K'/2 |zeta|^2 + |f_z - beta_k|^2 / (2 eps), so exp(+-K' (e +- int ...)) is a sub- or supermartingale; where the
+    <= K'/2 |zeta|^2 + |f_z - beta_k|^2 / (2 eps), so exp(+-K' (e +- int ...)) are submartingales; where the
     slopes do not vary along a step, B = 0 and eps = 0 (E, Han and Jentzen 2017 call S - y0 the loss; the bound is
     Jensen's). The time integral in S sampled at random times errs to the safe side of both ends, again by Jensen.
 

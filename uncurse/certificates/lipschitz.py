@@ -17,13 +17,17 @@ from .linear import ROUNDING, constant_slopes
 class Lipschitz(AbstractCertificate):
     """Let every value of df/du lie in an interval of length du, and any two values of df/dz be at most dz apart. Then
 
-        |u - E S| <= |S - y0|_2 (exp(dz^2 T/2) (exp(du T) - 1) + sqrt(exp(dz^2 T) - 1)) + Gamma exp(du T) r,
+        |u - E S| <= |Gamma_T A|_2 (exp(dz^2 T/2) (exp(du T) - 1) + sqrt(exp(dz^2 T) - 1)) + r,
+        r = 2 G (exp(M h) - 1) exp(dz^2 T/2) (T int E |residual of yhat|^2 ds)^(1/2),
 
-    with r = 2 (T int E |residual of yhat|^2)^(1/2) (exp(du T) - 1).
+    with A = g(X_T) - yhat_T, M = sup |df/du|, G = exp(T max(df/du, 0)) and steps of length h. Where u is known to keep
+    a range, f is continued affinely outside it, so that the slopes over the range are all there are.
 
-    Proof: f(Y, Z) - f(yhat, zhat) = a e + b . zeta with adapted a, b in those sets, so e_0 = E^b[exp(int a) A + ...]
-    = E[D exp(int (a - c)) (S - y0)] up to r, where D is the density of the measure with drift b against the one
-    simulated; E D^2 <= exp(dz^2 T). The Cauchy-Schwarz inequality gives the rest; no exponential moment is needed.
+    Proof: f(Y, Z) - f(yhat, zhat) = a e + b . zeta with adapted a, b in those sets, so e_0 = E^b[exp(int a) A] up to r,
+    = E[D exp(int (a - c)) Gamma_T A], D the density of the measure with drift b against the one simulated, and
+    E D^2 <= exp(dz^2 T). The Cauchy-Schwarz inequality gives the rest; no exponential moment is needed. r: what yhat
+    leaves out of f inside a step is put back at its end, from a random time, so only the weights' change within the
+    step counts.
 
     f convex in (u, grad): u >= E[S with the policy frozen] (f = sup of affine functions, one for each policy);
     concave: <=.
@@ -32,22 +36,28 @@ class Lipschitz(AbstractCertificate):
     """
 
     horizon: float
-    du: float
+    step: float
+    slope: tuple[float, float]      # of df/du; (0, 0) where f does not depend on u
     dz: float
     shape: str | None
     from_affine: bool       # dz = 0 was read off an f that is affine in grad: true if its slope is constant
 
     @staticmethod
-    def of(source: Source, horizon: float) -> "Lipschitz | None":
+    def of(source: Source, horizon: float, step: float) -> "Lipschitz | None":
         slope, gradient = source.slope, source.gradient_slope
         if source.affine:
             return None         # slopes that vary with (t, x) alone are not what this theorem bounds
         if (source.uses_value and slope is None) or (not source.affine_in_gradient and gradient is None):
             return None
+        if source.value_range is not None and source.extension is None:
+            return None         # the slopes are known over the range of u only, and yhat may leave it
         assumptions = []
-        du = dz = 0.0
+        dz, over = 0.0, (0.0, 0.0)
+        if source.value_range is not None:
+            low, high = source.value_range.value
+            assumptions.append(f"u lies in [{low:.4g}, {high:.4g}]: {source.value_range.origin}")
         if source.uses_value and slope is not None:
-            du = slope.value[1] - slope.value[0]
+            over = slope.value
             assumptions.append(f"df/du lies in [{slope.value[0]:.4g}, {slope.value[1]:.4g}]: {slope.origin}")
         if not source.affine_in_gradient and gradient is not None:
             dz = gradient.value
@@ -57,23 +67,22 @@ class Lipschitz(AbstractCertificate):
         if source.shape is not None:
             shape = source.shape.value
             assumptions.append(f"the source is {shape} in (u, grad): {source.shape.origin}")
-        return Lipschitz(tuple(assumptions), horizon, float(du), float(dz), shape, from_affine)
+        return Lipschitz(tuple(assumptions), horizon, step, over, float(dz), shape, from_affine)
 
     def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-        excess = np.asarray(paths.total, dtype=np.float64) - y0[:, None]
-        grown = np.exp(paths.growth)
-        return stack(paths.total, paths.frozen, excess**2, paths.residual2, paths.slope_x2, grown, paths.slope_z2)
+        weighted = np.exp(paths.log_gamma) * np.asarray(paths.mismatch, dtype=np.float64)
+        return stack(paths.total, paths.frozen, weighted**2, paths.residual2, paths.slope_x2, paths.slope_z2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         mean, error = moments.mean, z * moments.error
-        if self.from_affine and not constant_slopes(moments, self.horizon, 6):
+        if self.from_affine and not constant_slopes(moments, self.horizon, 5):
             return unbounded(mean[:, 0], error[:, 0])
-        excess2, residual2 = upper_mean(moments, 2, z), upper_mean(moments, 3, z)
-        du, dz, t = self.du, self.dz, self.horizon
-        grown = np.expm1(du * t)
-        factor = np.exp(dz**2 * t / 2) * grown + np.sqrt(np.expm1(dz**2 * t))
-        residual = 2 * mean[:, 5] * np.exp(du * t) * np.sqrt(t * residual2) * grown
-        reach = np.sqrt(excess2) * factor + residual
+        weighted2, residual2 = upper_mean(moments, 2, z), upper_mean(moments, 3, z)
+        (least, most), t = self.slope, self.horizon
+        density = np.exp(self.dz**2 * t / 2)
+        factor = density * np.expm1((most - least) * t) + np.sqrt(np.expm1(self.dz**2 * t))
+        growth, within = np.exp(max(most, 0.0) * t), np.expm1(max(abs(least), abs(most)) * self.step)
+        reach = np.sqrt(weighted2) * factor + 2 * growth * within * density * np.sqrt(t * residual2)
         low, high = mean[:, 0] - error[:, 0] - reach, mean[:, 0] + error[:, 0] + reach
         if self.shape is not None and (moments.mean[:, 4] < ROUNDING).all():
             if self.shape == "convex":
@@ -82,6 +91,6 @@ class Lipschitz(AbstractCertificate):
                 high = np.minimum(high, mean[:, 1] + error[:, 1])
         value = (low + high) / 2
         sampling = error[:, 0]
-        gap = (high - low) / 2 - sampling
+        gap = np.maximum((high - low) / 2 - sampling, 0.0)
         budget = {"sampling": sampling, "linearisation": gap, "time step": np.zeros_like(value)}
         return Bounds(value, low, high, budget, Guarantee.two_sided)

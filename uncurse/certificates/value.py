@@ -19,10 +19,10 @@ class Value(AbstractCertificate):
     let df/dz be constant. Newton's linearisation at yhat gives u = E[S] + E int Gamma q ds with
 
         |E int Gamma q ds| <= C/2 int Gamma |e_s|_2^2 ds + int Gamma |c_s - c_k|_2 |e_s|_2 ds,
-        |e_s|_2 <= exp(L (T - s)) (|A|_2 + sqrt(T) |residual of yhat|_2),
+        |e_s|_2 <= exp(L+ (T - s)) (|A|_2 + sqrt(T) |residual of yhat|_2),
 
-    where A = g(X_T) - yhat_T: the error is second order in the surrogate's, and c_s - c_k is the change of f_u(yhat)
-    along a step. Proof: f(Y) - f(yhat) = a e + ... with a <= L; Gronwall for |e|; Taylor for q.
+    where L+ = max(L, 0) and A = g(X_T) - yhat_T: the error is second order in the surrogate's, and c_s - c_k is the
+    change of f_u(yhat) along a step. Proof: f(Y) - f(yhat) = a e + ... with a <= L; Gronwall for |e|; Taylor for q.
 
     If f is convex in u, moreover u >= E[S] - (the second part), and <= for f concave.
 
@@ -38,6 +38,8 @@ class Value(AbstractCertificate):
     def of(source: Source, horizon: float) -> "Value | None":
         if not source.affine_in_gradient or source.slope is None or source.curvature is None:
             return None
+        if source.value_range is not None and source.extension is None:
+            return None         # the constants are known over the range of u only, and yhat may leave it
         low, high = source.slope.value
         assumptions = [
             f"df/du lies in [{low:.4g}, {high:.4g}]: {source.slope.origin}",
@@ -57,10 +59,11 @@ class Value(AbstractCertificate):
         if not constant_slopes(moments, self.horizon, 4):
             return unbounded(value, sampling)
         mismatch2, residual2, slope_u2 = (upper_mean(moments, k, z) for k in (1, 2, 3))
+        rate = max(self.slope, 0.0)
         a = np.sqrt(mismatch2) + np.sqrt(self.horizon * residual2)
-        second_order = self.curvature / 2 * a**2 * growth_integral(self.slope, self.horizon, 2.0)
-        weight = np.exp(max(self.slope, 0.0) * self.horizon)
-        step = weight * np.sqrt(slope_u2) * a * np.sqrt(growth_integral(self.slope, self.horizon, 2.0) * weight)
+        second_order = self.curvature / 2 * a**2 * growth_integral(rate, self.horizon, 2.0)
+        weight = np.exp(rate * self.horizon)
+        step = weight * np.sqrt(slope_u2) * a * np.sqrt(growth_integral(rate, self.horizon, 2.0) * weight)
         half = sampling + second_order + step
         low, high = value - half, value + half
         if self.shape == "convex":

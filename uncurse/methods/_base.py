@@ -27,7 +27,7 @@ class Setting:
     @property
     def sampler(self) -> Sampler:
         scheme = Scheme.of(self.source, self.problem.process, self.steps)
-        return Sampler(Model.of(self.problem), scheme, self.starts, self.rows)
+        return Sampler(Model.of(self.problem, self.source.extension), scheme, self.starts, self.rows)
 
 
 class State(NamedTuple):
