@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from uncurse.analysis import analyse
-from uncurse.certificates import GradientSmooth, Model, Sampler, Scheme, columns_of
+from uncurse.certificates import GradientSmooth, Sampler, columns_of
+from uncurse.methods import Setting
 from uncurse.problems import ParabolicPDE
 from uncurse.statistics import Moments
 from uncurse.surrogates import AbstractSurrogate
@@ -39,8 +40,7 @@ ZERO = Formula(lambda t, x: 0.0 * t)
 
 def sampler_of(problem: ParabolicPDE, at, steps: int, rows: int = 4096) -> Sampler:
     points = np.atleast_2d(np.asarray(at, dtype=np.float64))
-    scheme = Scheme.of(analyse(problem, points), problem.process, steps)
-    return Sampler(Model.of(problem), scheme, points, rows)
+    return Setting(problem, analyse(problem, points), points, steps, rows, seed=0).sampler
 
 
 def paths_of(sampler: Sampler, surrogate, y0, count: int, seed: int = 0):

@@ -208,8 +208,8 @@ def test_lipschitz_with_kinks_in_value_and_gradient(shape):
         lambda t, x, u, p: 0.3 * np.abs(p) + 0.4 * np.maximum(u, 0.0),
         lambda x: jnp.cos(x[0]) - 0.5, lambda x: np.cos(x) - 0.5, slope=(0.0, 0.4), gradient_slope=0.6,
     )
-    theorem = replace(Lipschitz.of(known(problem, [0.2]), T), shape=shape)
-    assert (theorem.du, theorem.dz) == (0.4, 0.6)
+    theorem = replace(Lipschitz.of(known(problem, [0.2]), T, T / 5), shape=shape)
+    assert (theorem.slope, theorem.dz) == ((0.0, 0.4), 0.6)
     reach = []
     for surrogate in WRONG:
         bounds = at_once(problem, theorem, surrogate, [0.2], y0=[truth])
@@ -225,7 +225,7 @@ def test_lipschitz_is_sharp_enough_to_see_the_kink():
         process=Brownian(1, 1.0), source=lambda t, x, u, grad: delta * jnp.abs(grad[0]), terminal=lambda x: x[0],
         horizon=T, bounds=SourceBounds(gradient_slope=2 * delta),
     )
-    theorem = Lipschitz.of(known(problem, [0.0]), T)
+    theorem = Lipschitz.of(known(problem, [0.0]), T, T / 5)
     assert theorem.shape == "convex"
     for slope in (-1.0, 1.0):
         bounds = at_once(problem, theorem, Formula(lambda t, x, s: s * x[0], slope), [0.0], y0=[0.0])

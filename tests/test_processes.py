@@ -255,11 +255,13 @@ def in_numpy(x, y):
         trace = other * np.sum(sigma**2) + (along - other) * (n**2 @ sigma**2)
         s, r = cut * h, (1 - cut) * h
         d1, d2 = sigma * np.sqrt(s)[:, None] * xi1, sigma * np.sqrt(r)[:, None] * xi2
-        m1 = np.sum((q + bend(d1) / 2) * d1, 1) - trace * s / 2
-        m2 = np.sum((q + bend(d1) + bend(d2) / 2) * d2, 1) - trace * r / 2
+        f0, c, gamma = f(y), 1 - 3 * y**2, np.exp(log_gamma)
+        drift = -c[:, None] * q                             # of q, from the equation; the cubic part is 0 here
+        after = q + bend(d1) + drift * s[:, None]
+        m1 = np.sum((q + drift * s[:, None] / 2 + bend(d1) / 2) * d1, 1) - trace * s / 2
+        m2 = np.sum((after + drift * r[:, None] / 2 + bend(d2) / 2) * d2, 1) - trace * r / 2
         bridge = (np.linalg.norm(sigma * q, axis=1) / np.sqrt(12))[:, None] * area
         area1, area2 = s * m1 / 2 + s**1.5 * bridge[:, 0], r * (m1 + m2 / 2) + r**1.5 * bridge[:, 1]
-        f0, c, gamma = f(y), 1 - 3 * y**2, np.exp(log_gamma)
         y1 = y + f0 * np.expm1(-c * s) / c + m1 - c * area1
         rest = f(y1) - f0 - c * (y1 - y)
         total += gamma * np.exp(c * s) * (h * (f(y1) - c * y1) - m2) - gamma * m1

@@ -24,8 +24,8 @@ def number(name: str, value: Any, *, above: float = -np.inf, at_least: float = -
     if not np.isfinite(result):
         raise ValueError(f"{name} must be finite; got {result}")
     if not (result > above and result >= at_least and result < below):
-        limits = [f"above {above:g}"] * (above > -np.inf) + [f"at least {at_least:g}"] * (at_least > -np.inf)
-        limits += [f"below {below:g}"] * (below < np.inf)
+        limits = [f"above {above:g}"] * bool(above > -np.inf) + [f"at least {at_least:g}"] * bool(at_least > -np.inf)
+        limits += [f"below {below:g}"] * bool(below < np.inf)
         raise ValueError(f"{name} must be {' and '.join(limits)}; got {result:g}")
     return result
 

@@ -48,10 +48,9 @@ def solve(
         hint = "; pass its .problem" if isinstance(getattr(problem, "problem", None), ParabolicPDE) else ""
         raise TypeError(f"problem must be a uc.ParabolicPDE; got {type(problem).__name__}{hint}")
     points = _checks.points(at, problem.dim)
-    tolerance = (
-        _checks.number("rtol", rtol, above=0.0 if not atol else -np.finfo(float).tiny),
-        _checks.number("atol", atol, at_least=0.0),
-    )
+    atol = _checks.number("atol", atol, at_least=0.0)
+    rtol = _checks.number("rtol", rtol, at_least=0.0) if atol else _checks.number("rtol", rtol, above=0.0)
+    tolerance = (rtol, atol)
     confidence = _checks.number("confidence", confidence, above=0.0, below=1.0)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1; got {seed!r}")

@@ -113,7 +113,8 @@ class GradientSmooth(AbstractCertificate):
             top, high = mean[:, 3], mean[:, 3] + error[:, 3]
         if one_sided and self.shape == "convex":
             bottom, low = mean[:, 3], mean[:, 3] - error[:, 3]
-        value = np.where(np.isfinite(top) & np.isfinite(bottom), (top + bottom) / 2, mean[:, 0])
+        with np.errstate(invalid="ignore"):
+            value = np.where(np.isfinite(top) & np.isfinite(bottom), (top + bottom) / 2, mean[:, 0])
         gap = np.maximum(top - value, value - bottom)
         with np.errstate(invalid="ignore"):
             sampling = np.fmax(high - top, bottom - low)       # an infinite end has no sampling part

@@ -103,5 +103,5 @@ def _normal_equations(
     times = jnp.arange(steps, dtype=total.dtype) * (horizon / steps)
     zero = (jnp.zeros((paths, n)), jnp.zeros((n, n)), jnp.zeros(n))
     (integral, *value), _ = jax.lax.scan(body, zero, (times, trace.x, trace.dy, trace.total, trace.log_gamma))
-    s = (total - jnp.mean(total)) / scale
+    s = (total - trace.y[0]) / scale        # about y0 of each path's own point: u at other points is not noise
     return jnp.asarray(float(paths)), integral.T @ integral, integral.T @ s, integral.sum(0), s.sum(), *value

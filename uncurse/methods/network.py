@@ -103,7 +103,7 @@ def _train(
 
     gamma = jnp.exp(trace.log_gamma)
     _, change = outputs(network.layers, trace.x, trace.dy)
-    goal = total / scale + jnp.sum(gamma * change, axis=0)
+    goal = (total - trace.y[0]) / scale + jnp.sum(gamma * change, axis=0)
     base = jax.vmap(jax.vmap(network.base.value, (None, 0)))(times, trace.x)
     data = _Data(goal - jnp.mean(goal), trace.x, trace.dy, gamma, ((total - trace.total) / gamma - base) / scale)
 
