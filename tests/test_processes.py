@@ -218,11 +218,12 @@ def test_a_diffusion_with_constant_coefficients_is_a_brownian_motion():
 STEPS, KERNEL_PATHS, T = 3, 16, 0.6
 CURVE = np.array([0.8, -0.3], dtype=np.float32)
 SLOPE = np.array([0.5, 0.2], dtype=np.float32)
+CUBE = np.array([-0.6, 0.4], dtype=np.float32)
 PROBLEM = ParabolicPDE(
     process=Brownian(2, [0.7, 0.4]), source=lambda t, x, u, grad: u - u**3,
     terminal=lambda x: jnp.cos(x[0]) + 0.2 * x[1], horizon=T,
 )
-PROPOSED = Formula(lambda t, x: (1 + t) * (SLOPE @ x + x @ (CURVE * x) / 2))
+PROPOSED = Formula(lambda t, x: (1 + t) * (SLOPE @ x + CURVE @ x**2 / 2 + CUBE @ x**3 / 6))
 
 
 def noise():
@@ -233,7 +234,7 @@ def noise():
 
 
 def run(jit):
-    starts = np.random.default_rng(4).normal(size=(KERNEL_PATHS, 2)).astype(np.float32)
+    starts = (0.6 * np.random.default_rng(4).normal(size=(KERNEL_PATHS, 2))).astype(np.float32)
     scheme = Scheme(STEPS, random_time=True, second_order=True, track=False)
 
     def kernel(starts, y0, noise):
@@ -247,19 +248,27 @@ def in_numpy(x, y):
     sigma, f, h = np.array([0.7, 0.4], dtype=np.float32).astype(float), lambda u: u - u**3, T / STEPS
     total, log_gamma = np.zeros(len(x)), np.zeros(len(x))
     for k, (xi1, xi2, cut, area) in enumerate(zip(*(a.astype(np.float64) for a in noise()), strict=True)):
-        q = (1 + k * h) * (SLOPE + CURVE * x)
+        q = (1 + k * h) * (SLOPE + CURVE * x + CUBE * x**2 / 2)
         n = q / np.linalg.norm(q, axis=1, keepdims=True)
-        along = (1 + k * h) * n**2 @ CURVE
-        other = (1 + k * h) * CURVE.sum() - along          # H = other (I - n n^T) + along n n^T
-        bend = lambda v, n=n, a=along, o=other: o[:, None] * v + ((a - o) * np.sum(n * v, 1))[:, None] * n  # noqa: E731
-        trace = other * np.sum(sigma**2) + (along - other) * (n**2 @ sigma**2)
+        hessian = (1 + k * h) * (CURVE + CUBE * x)          # diagonal; projected to other (I - n n^T) + along n n^T
+        along, cubic = np.sum(n**2 * hessian, 1), (1 + k * h) * n**3 @ CUBE
+        other = hessian.sum(1) - along
         s, r = cut * h, (1 - cut) * h
-        d1, d2 = sigma * np.sqrt(s)[:, None] * xi1, sigma * np.sqrt(r)[:, None] * xi2
         f0, c, gamma = f(y), 1 - 3 * y**2, np.exp(log_gamma)
-        drift = -c[:, None] * q                             # of q, from the equation; the cubic part is 0 here
-        after = q + bend(d1) + drift * s[:, None]
-        m1 = np.sum((q + drift * s[:, None] / 2 + bend(d1) / 2) * d1, 1) - trace * s / 2
-        m2 = np.sum((after + drift * r[:, None] / 2 + bend(d2) / 2) * d2, 1) - trace * r / 2
+        drift = -c[:, None] * q                             # of q, from the equation
+        rate = n**2 @ sigma**2
+
+        def martingale(q, along, d, dt, n=n, other=other, cubic=cubic, drift=drift, rate=rate):
+            w = np.sum(n * d, 1)
+            change = other[:, None] * d + ((along - other) * w)[:, None] * n
+            trace = other * np.sum(sigma**2) + (along - other) * rate
+            m = np.sum((q + drift * dt[:, None] / 2 + change / 2) * d, 1) - trace * dt / 2
+            after = q + change + drift * dt[:, None] + (cubic * (w**2 - rate * dt) / 2)[:, None] * n
+            return m + cubic * w * (w**2 / 6 - rate * dt / 2), after, along + cubic * w
+
+        d1, d2 = sigma * np.sqrt(s)[:, None] * xi1, sigma * np.sqrt(r)[:, None] * xi2
+        m1, q1, along1 = martingale(q, along, d1, s)
+        m2, *_ = martingale(q1, along1, d2, r)
         bridge = (np.linalg.norm(sigma * q, axis=1) / np.sqrt(12))[:, None] * area
         area1, area2 = s * m1 / 2 + s**1.5 * bridge[:, 0], r * (m1 + m2 / 2) + r**1.5 * bridge[:, 1]
         y1 = y + f0 * np.expm1(-c * s) / c + m1 - c * area1

@@ -25,6 +25,7 @@ MOST_STEPS = 80
 PILOT = 4096                # paths over all points, at most, that size the final sample
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
+GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
@@ -218,12 +219,14 @@ class Run:
         return chosen, min((o.bias for o in offered if o.proved), default=np.inf)
 
     def _keep(self, proposal: _Proposal) -> bool:
-        """Take a proposal if it is better than the best so far; say whether it was."""
+        """Take a proposal that is better than the best so far; say whether it gained enough to go on the same way."""
         best = self.best
-        better = best is None or proposal.rank < best.rank
-        if better:
-            self.best = proposal
-        return better
+        if best is not None and proposal.rank >= best.rank:
+            return False
+        self.best = proposal
+        if best is None or best.method is not proposal.method or proposal.rank[0] < best.rank[0]:
+            return True
+        return proposal.variance < GAIN * best.variance
 
     def _pilot(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[Chunk, float]:
         """Fresh pilot paths, and the seconds that one took."""
