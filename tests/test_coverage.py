@@ -1,9 +1,9 @@
 """An interval is a claim: how often does it hold the truth, over many seeds, at a nominal 95 %?
 
-Each experiment is tested against binomial limits with a false-alarm rate of 1e-4: 2 in 1000 for the whole file, with
-new seeds; the seeds are fixed. Below the lower limit, an interval is too short. An `unbiased` one may not lie above the
-upper limit either: it is statistical only, so it should miss as often as it says. For the others the remainder of the
-theorem is tried: noise alone would miss more often than it may.
+Each experiment is tested against binomial limits with a false-alarm rate of 1e-4: about 2 in 1000 for the whole file
+and new seeds; the seeds are fixed. Below the lower limit, an interval is too short. An `unbiased` one may not lie above
+the upper limit either: it is statistical only, so it should miss as often as it says. For the others the remainder of
+the theorem is tried: noise alone would miss more often than it may.
 """
 
 import functools

@@ -10,10 +10,7 @@ import pytest
 from _problems import POINT, Formula, bent, bounds_of, made, paths_of, sampler_of, wave
 
 import uncurse as uc
-from uncurse import Guarantee
 from uncurse.certificates import fallback
-
-PROVED = (Guarantee.unbiased, Guarantee.two_sided)
 
 
 def quick(problem, at, **more):
@@ -33,7 +30,7 @@ QUIET = {       # problem, point, truth
     "the same, as a matrix": (
         {"process": uc.Brownian(2, [[1.0], [0.0]]), "source": lambda t, x, u, grad: x[0] * grad[1],
          "terminal": lambda x: x[1] ** 2}, [0.0, 0.0], 1 / 3),
-    # f is no function of z = sigma^T grad: u = x_0^2 + T + x_1^2 / (2 (1 + T)), plus the same in the first coordinate
+    # f is no function of z = sigma^T grad: u(0, x) = |x|^2 / (2 (1 + T)) + log(1 + T) / 2
     "curvature without noise": (
         {"process": NOISELESS, "source": lambda t, x, u, grad: -(grad @ grad) / 2, "terminal": lambda x: x @ x / 2},
         [0.0, 1.0], np.log(2) / 2 + 1 / 4),
@@ -46,8 +43,8 @@ QUIET = {       # problem, point, truth
         {"process": uc.Brownian(1, 1.0), "source": lambda t, x, u, grad: jax.lax.stop_gradient(u),
          "terminal": lambda x: 1 + 0 * x[0]}, [0.0], np.e),
     "a slope that is made up": (
-        {"process": uc.Brownian(1, 1.0), "source": lambda t, x, u, grad: OPAQUE(u), "terminal": lambda x: 1 + 0 * x[0]},
-        [0.0], np.e),
+        {"process": uc.Brownian(1, 1.0), "source": lambda t, x, u, grad: OPAQUE(u),
+         "terminal": lambda x: 1 + 0 * x[0]}, [0.0], np.e),
     "a gradient that is stopped": (
         {"process": uc.Brownian(1, 1.0), "source": lambda t, x, u, grad: -jax.lax.stop_gradient(grad[0]) ** 2,
          "terminal": lambda x: x[0]}, [0.0], -1.0),
@@ -74,8 +71,8 @@ def test_rounding_is_part_of_the_interval():
 
 def test_a_declared_curvature_of_0_is_no_division_by_0():
     problem = uc.ParabolicPDE(
-        process=uc.Brownian(1, 1.0), source=lambda t, x, u, grad: jnp.abs(grad[0]), terminal=lambda x: x[0], horizon=0.5,
-        bounds=uc.SourceBounds(gradient_curvature=0.0),
+        process=uc.Brownian(1, 1.0), source=lambda t, x, u, grad: jnp.abs(grad[0]), terminal=lambda x: x[0],
+        horizon=0.5, bounds=uc.SourceBounds(gradient_curvature=0.0),
     )
     solution = quick(problem, [0.0])
     assert np.isfinite(solution.value)
@@ -91,4 +88,5 @@ def test_the_estimate_knows_its_remainder_at_every_point(n):
     theorem = fallback(problem, sampler, surrogate, y0, jax.random.key(3))
     chunk, _ = paths_of(sampler, surrogate, y0, 64)
     remainder = bounds_of(theorem, chunk, y0).budget["linearisation"]
-    assert np.all(remainder > 0) and np.max(remainder) < 30 * np.min(remainder), np.quantile(remainder, [0, 0.1, 0.5, 1])
+    assert np.all(remainder > 0), np.mean(remainder == 0)
+    assert np.max(remainder) < 30 * np.min(remainder), np.quantile(remainder, [0, 0.1, 0.5, 1])

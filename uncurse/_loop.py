@@ -325,7 +325,7 @@ class Run:
                     key = stream(self.seed, Purpose.certificate, attempt, 1)
                     moments = next(sampler.moments(proposal.surrogate, y0, key, 1, certificate))
         assert moments is not None
-        return certificate.bounds(moments, y0, self.z), moments, complete
+        return _rounded(certificate.bounds(moments, y0, self.z)), moments, complete
 
     # --- reporting
 
@@ -356,6 +356,13 @@ class Run:
             field=best.surrogate, timing=timing, history=tuple(self.history), stats=stats,
             record=record_of(self.problem, self.seed, best.surrogate),
         )
+
+
+def _rounded(bounds: Bounds) -> Bounds:
+    """The interval widened by what paths in single precision can carry: a few units in the last place of the value."""
+    rounding = 4 * np.finfo(np.float32).eps * np.abs(bounds.value)
+    budget = {**bounds.budget, "rounding": rounding}
+    return Bounds(bounds.value, bounds.low - rounding, bounds.high + rounding, budget, bounds.guarantee)
 
 
 def _about(seconds: float) -> str:

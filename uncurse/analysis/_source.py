@@ -58,6 +58,7 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
     def shape(*chosen: int) -> Shape:
         return shape_in(problem.source, inputs, chosen)     # type: ignore[arg-type]
 
+    _check_derivatives(problem, at, inputs)
     both, value, gradient, point = shape(U, GRAD), shape(U), shape(GRAD), shape(T, X)
     shapes = [(), (d,), (), (d,)]
     smooth = both.smooth or all(_smooth(problem.source, i, shapes) for i in (U, GRAD))
@@ -162,3 +163,31 @@ def _smooth(function: Any, argument: int, shapes: list[tuple[int, ...]]) -> bool
         return is_smooth(function, argument, shapes)
     except TooLarge:
         return False
+
+
+def _check_derivatives(problem: ParabolicPDE, at: np.ndarray, inputs: tuple) -> None:
+    """Refuse an f whose derivatives are not its slopes; only code that replaces derivatives by hand can do that."""
+    text = str(jax.make_jaxpr(problem.source)(*inputs))     # type: ignore[arg-type]
+    if not any(word in text for word in ("stop_gradient", "custom_jvp_call", "custom_vjp_call")):
+        return
+    rng, d = np.random.default_rng(0), problem.dim
+    scale = 1 + np.abs(at).max()
+
+    def gap(t: Any, x: Any, u: Any, grad: Any, v: Any, w: Any) -> tuple[Any, Any]:
+        f: Any = problem.source
+        _, slope = jax.jvp(lambda u, grad: f(t, x, u, grad), (u, grad), (v, w))
+        h = 1e-2
+        return slope, (f(t, x, u + h * v, grad + h * w) - f(t, x, u - h * v, grad - h * w)) / (2 * h)
+
+    m = 32
+    points = at[rng.integers(0, len(at), m)] + 0.1 * scale * rng.standard_normal((m, d))
+    draws = (rng.uniform(0, problem.horizon, m), points,
+             rng.standard_normal(m), rng.standard_normal((m, d)), rng.standard_normal(m), rng.standard_normal((m, d)))
+    slope, secant = (np.asarray(a) for a in jax.jit(jax.vmap(gap))(*(a.astype(np.float32) for a in draws)))
+    size = np.abs(secant) + np.abs(slope)
+    wrong = np.abs(slope - secant) > 0.05 * size + 1e-3 * np.median(size) + 1e-4
+    if wrong.mean() > 0.5:
+        raise ValueError(
+            "source has derivatives that are not its slopes: they differ from difference quotients at "
+            f"{wrong.mean():.0%} of random points. Remove stop_gradient and hand-written derivative rules from it."
+        )

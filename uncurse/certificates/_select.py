@@ -131,18 +131,22 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     e = (np.asarray(visited.columns.total, dtype=np.float64) - before) / gamma - y
     even = slice(0, 2 * pairs, 2)
     products, weights, point = (gamma * e)[even] * e[1 : 2 * pairs : 2], gamma[even], visited.point[even]
-    n = len(y0)
+    # With few pairs for each point, all points share what the pairs tell.
+    n = len(y0) if pairs >= 64 * len(y0) else 1
+    owner = visited.point if n > 1 else np.zeros_like(visited.point)
+    point = owner[even]
     count = np.maximum(np.bincount(point, minlength=n), 1)
     mean, weight = np.bincount(point, products, n) / count, np.bincount(point, weights, n) / count
     scatter = np.bincount(point, (products - mean[point]) ** 2, n) / count
     size = np.sqrt(np.maximum(mean + 2 * np.sqrt(scatter / count), 0.0) / weight)
     mismatch2 = np.asarray(visited.columns.mismatch2, dtype=np.float64)
-    reach = np.sqrt(np.bincount(visited.point, mismatch2, n) / np.bincount(visited.point, minlength=n))
+    reach = np.sqrt(np.bincount(owner, mismatch2, n) / np.bincount(owner, minlength=n))
     chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
-    at = visited.point[chosen]
+    at = owner[chosen]
     t = branch[chosen] * sampler.model.horizon / steps
     there = (t, *(np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.q)), size[at], reach[at])
     rho = sampled_remainder(sampler.model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))
     found = np.maximum(np.bincount(at, minlength=n), 1)
     remainder = np.bincount(at, np.asarray(rho, dtype=np.float64), n) / found
-    return Mixed.of(sampler.model.horizon, remainder, size, weight)
+    each = (np.broadcast_to(a, y0.shape) for a in (remainder, size, weight))
+    return Mixed.of(sampler.model.horizon, *each)

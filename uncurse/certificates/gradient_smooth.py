@@ -51,6 +51,8 @@ class GradientSmooth(AbstractCertificate):
             if estimated_curvature is None:
                 return None
             bound = Bound(estimated_curvature, "estimated from samples")
+        if not np.isfinite(bound.value):
+            return None         # f is no function of z: some coordinate that it moves has no noise
         known = bound.origin in ("declared", "proved")
         assumptions = [f"df/dz has Lipschitz constant {bound.value:.4g} in z = sigma^T grad: {bound.origin}"]
         if source.shape is not None:
@@ -61,7 +63,7 @@ class GradientSmooth(AbstractCertificate):
             quadratic = f"the source is {source.quadratic:+.4g} |z|^2 plus an affine function of grad"
             assumptions = [f"{quadratic}: proved from its trace"]
         shape = None if source.shape is None else source.shape.value
-        return GradientSmooth(tuple(assumptions), float(bound.value), 0.0, known, shape, sign)
+        return GradientSmooth(tuple(assumptions), max(float(bound.value), 1e-6), 0.0, known, shape, sign)
 
     def tuned(self, pilot: Columns[PerPath], y0: PerPoint) -> "GradientSmooth":
         """With eps that balances the two parts of the bound on pilot paths: sqrt(E B / Var S)."""

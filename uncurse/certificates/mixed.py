@@ -93,8 +93,10 @@ def sampled_remainder(
             return jnp.abs(f1 - f0 - c * e - tilt @ v)
 
         draws = jax.random.normal(keys[1], (8, 2))
+        bent = process.tilt(x, jax.grad(f, argnums=3)(t, x, y, process.gradient(x, q + random))) - tilt
+        inside = jnp.all(jnp.isfinite(process.whiten(t, x, bent)))      # else f moves a coordinate that has no noise
         means = [jnp.mean(jax.vmap(partial(rho, direction))(draws)) for direction in (random, tilt)]
-        return model.horizon * jnp.maximum(*means)
+        return jnp.where(inside, model.horizon * jnp.maximum(*means), jnp.inf)
 
     return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, q, size, reach)
 

@@ -84,6 +84,19 @@ class AbstractExactProcess(AbstractProcess):
     exact: ClassVar[bool] = True
 
 
+def exact_ratio(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+    """a / b, with 0/0 = 0, and infinite where a drift would need noise, or a level, that is not there."""
+    zero = b == 0
+    return jnp.where(zero, jnp.where(a == 0, 0.0, jnp.inf), a / jnp.where(zero, 1.0, b))
+
+
+def least_norm(sigma: Float[Array, "d k"], y: Point) -> Noise:
+    """The smallest beta with sigma beta = y; infinite where there is none."""
+    beta = jnp.linalg.pinv(sigma) @ y
+    missed = jnp.sum((sigma @ beta - y) ** 2) > 1e-6 * jnp.sum(y**2)
+    return jnp.where(missed, jnp.inf, beta)
+
+
 def ratio(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
     """a / b, and 0 where b = 0: a coordinate without noise, or one that starts at 0 and stays there."""
     zero = b == 0

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar, ratio
+from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, least_norm
 
 
 class Brownian(AbstractExactProcess):
@@ -49,7 +49,7 @@ class Brownian(AbstractExactProcess):
         return self.volatility @ z if self.volatility.ndim == 2 else self.volatility * z
 
     def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
-        return jnp.linalg.pinv(self.volatility) @ y if self.volatility.ndim == 2 else ratio(y, self.volatility)
+        return least_norm(self.volatility, y) if self.volatility.ndim == 2 else exact_ratio(y, self.volatility)
 
     def intensity(self, t: Scalar, x: Point) -> Scalar:
         entries = self.volatility if self.volatility.ndim == 2 else jnp.broadcast_to(self.volatility, x.shape)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import _checks
-from ._base import AbstractProcess, Noise, Point, Scalar
+from ._base import AbstractProcess, Noise, Point, Scalar, least_norm
 
 
 class Diffusion(AbstractProcess):
@@ -63,7 +63,7 @@ class Diffusion(AbstractProcess):
         return self.volatility_function(t, x).T @ q
 
     def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
-        return jnp.linalg.pinv(self.volatility_function(t, x)) @ y
+        return least_norm(self.volatility_function(t, x), y)
 
     def intensity(self, t: Scalar, x: Point) -> Scalar:
         return jnp.sum(self.volatility_function(t, x) ** 2)

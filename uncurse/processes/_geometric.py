@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar, ratio
+from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, ratio
 
 
 class GeometricBrownian(AbstractExactProcess):
@@ -62,7 +62,7 @@ class GeometricBrownian(AbstractExactProcess):
         return self.volatility * self._correlate(z)
 
     def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
-        scaled = ratio(y, jnp.broadcast_to(self.volatility, y.shape))
+        scaled = exact_ratio(y, jnp.broadcast_to(self.volatility, y.shape))
         return scaled if self.factor is None else jax.scipy.linalg.solve_triangular(self.factor, scaled, lower=True)
 
     def intensity(self, t: Scalar, x: Point) -> Scalar:
@@ -84,7 +84,7 @@ class GeometricBrownian(AbstractExactProcess):
         return ratio(q, x)
 
     def tilt(self, x: Point, drift: Point) -> Point:
-        return ratio(drift, x)
+        return exact_ratio(drift, x)
 
     def _correlate(self, z: Noise) -> Point:
         return z if self.factor is None else self.factor @ z

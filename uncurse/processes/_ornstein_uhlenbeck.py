@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
-from ._base import AbstractExactProcess, Noise, Point, Scalar, mean_decay, ratio
+from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, mean_decay
 
 
 class OrnsteinUhlenbeck(AbstractExactProcess):
@@ -59,7 +59,7 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
         return self.volatility * q
 
     def whiten(self, t: Scalar, x: Point, y: Point) -> Noise:
-        return ratio(y, self.volatility)
+        return exact_ratio(y, self.volatility)
 
     def intensity(self, t: Scalar, x: Point) -> Scalar:
         return jnp.sum(jnp.broadcast_to(self.volatility, x.shape) ** 2)
