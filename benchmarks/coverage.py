@@ -1,5 +1,6 @@
 """How often intervals hold the truth, over many seeds: `make coverage`, or python benchmarks/coverage.py [SEEDS]."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ def main(seeds: int) -> int:
         begin, experiment = time.perf_counter(), make()
         found = count(experiment, seeds, FIRST)
         good = found.held >= lowest and (experiment.guarantee != "unbiased" or found.held <= highest)
+        good = good and math.isfinite(found.half_width)     # one path that is not finite is a defect
         failed += not good
         lines.append(
             f"| {name} | {experiment.guarantee} | {experiment.truth:.6g} | {found.half_width:.2g} | {found.bias:.2g} "

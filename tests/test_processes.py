@@ -110,6 +110,16 @@ def test_a_tilted_path_of_an_ornstein_uhlenbeck_process():
     agree(x, law(process, 0.7, TILT)[0])
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_step_of_no_length_goes_nowhere(name):
+    """A random time may fall on the start of its step: once in 2^23 draws, which a large sample sees."""
+    process, x = PROCESSES[name], jnp.asarray(X, dtype=np.float32)
+    for dt in (0.0, 1e-30, 1e-12):
+        end, dw = process.step(0.2, x, jnp.float32(dt), jnp.ones(process.normals), jnp.asarray(TILT, dtype=np.float32))
+        np.testing.assert_allclose(end, x, rtol=1e-5)
+        np.testing.assert_allclose(dw, 0.0, atol=2e-6)
+
+
 # --- the algebra of the chart -------------------------------------------------------------------------------------
 
 

@@ -48,11 +48,11 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
 
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
         first, second = xi[: self.dim], xi[self.dim :]
-        weight = dt * mean_decay(self.rate * dt)            # (1 - exp(-rate dt)) / rate
-        variance = dt * mean_decay(2 * self.rate * dt)
+        mean = mean_decay(self.rate * dt)                    # (1 - exp(-rate dt)) / (rate dt)
+        spare = jnp.maximum(mean_decay(2 * self.rate * dt) - mean**2, 0.0)
         dw = jnp.sqrt(dt) * first
-        integral = weight / jnp.sqrt(dt) * first + jnp.sqrt(jnp.maximum(variance - weight**2 / dt, 0.0)) * second
-        pull = weight * (self.rate * (self.mean - x) + tilt)
+        integral = jnp.sqrt(dt) * (mean * first + jnp.sqrt(spare) * second)
+        pull = dt * mean * (self.rate * (self.mean - x) + tilt)
         return x + pull + self.volatility * integral, dw
 
     def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
