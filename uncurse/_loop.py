@@ -41,7 +41,6 @@ class _Proposal:
     offer: Offer
     seconds: float              # predicted for the certificate; inf where no number of paths will do
     variance: float             # relative scatter of S, the worst point: what training reduces
-
     proved_bias: float          # of the best proved certificate, over the tolerance
 
     @property

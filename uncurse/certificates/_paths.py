@@ -11,9 +11,9 @@ The time integral is sampled at one uniform random time a step, so E[S] has no t
 sampled exactly (E, Hutzenthaler, Jentzen and Kruse 2019 use random times so, in multilevel Picard). For f affine with
 constant slopes q = 0; every other certificate is a bound of E int Gamma q ds.
 
-Where f is affine in the gradient, zhat follows the noise inside a step to second order: zhat_s = Sigma^T (q + H Sigma
-(W_s - W_k)) with H = a I + b n n^T, n = q / |q|, from two directional derivatives. A symmetric H has an Ito integral in
-closed form, and another zhat is as good as any.
+Where f is affine in the gradient, zhat follows the noise inside a step: zhat_s = Sigma^T q_s, with q_s expanded about
+its start by a Hessian a I + b n n^T, n = q / |q|, a cubic term along n, and the drift that the equation prescribes (see
+`_Expansion`). Symmetric terms have Ito integrals in closed form, and another zhat is as good as any.
 """
 
 from collections.abc import Callable
@@ -72,19 +72,22 @@ class Scheme:
     """How paths are stepped; hashable, since each combination is compiled once.
 
     steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a
-    step. track: the slopes may vary along a step, so their variation is measured; only with random times.
+    step. track: the slopes may vary along a step, so their variation is measured; only with random times. tilted: f
+    depends on the gradient, so X runs under an extra drift.
     """
 
     steps: int
     random_time: bool
     second_order: bool
     track: bool
+    tilted: bool = True
 
     @staticmethod
     def of(source: Source, process: AbstractProcess, steps: int) -> "Scheme":
         frozen = not (source.uses_point or source.uses_value or (source.uses_gradient and not process.flat))
         constant = source.affine and not source.uses_point and (process.flat or not source.uses_gradient)
-        return Scheme(steps, not frozen, source.affine_in_gradient, not frozen and not constant)
+        track = not frozen and not constant
+        return Scheme(steps, not frozen, source.affine_in_gradient, track, source.uses_gradient)
 
 
 Entry = TypeVar("Entry")
@@ -205,13 +208,13 @@ def _step(
     if expansion is not None:
         expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, c, f_x))
     m1, q1, expansion = _martingale(process, expansion, t, x, q, dw1, cut * h)
-    dy = process.spread(t, x, dw1)
+    dw, dy = dw1, process.spread(t, x, dw1)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
         m2, *_ = _martingale(process, expansion, t1, x1, q1, dw2, after)
-        dy = dy + process.spread(t1, x1, dw2)
+        dw, dy = dw1 + dw2, dy + process.spread(t1, x1, dw2)
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
         integral1 = before * m1 / 2 + before**1.5 * bridge[0]
@@ -227,8 +230,8 @@ def _step(
         drift1_frozen = f(t1, x1, y, process.gradient(x1, q)) - tilt @ q
         frozen = gamma1 * h * (drift1_frozen - c * y) - noise
         if scheme.track:
-            along = _slope_change(model, t1, x1, y1, p1, c, tilt)
-            beside = _slope_change(model, t1, x1, y, process.gradient(x1, q), c, tilt)
+            along = _slope_change(model, scheme, t1, x1, y1, p1, c, tilt)
+            beside = _slope_change(model, scheme, t1, x1, y, process.gradient(x1, q), c, tilt)
             slope_u2, slope_z2 = slope_u2 + h * along[0], slope_z2 + h * along[1]
             slope_x2 = slope_x2 + h * (beside[0] + beside[1])
     else:
@@ -237,8 +240,9 @@ def _step(
         total = frozen = h * drift0 - m1
         rest = jnp.zeros_like(y)
     log_gamma = state.log_gamma + c * h
-    change = jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt)
-    lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c) + change @ process.whiten(t, x, dy)
+    lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c)
+    if scheme.tilted:       # else nothing to whiten, which is dear where sigma is a matrix that varies
+        lag = lag + jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt) @ dw
     end = _State(
         x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
         slope_u2, slope_z2, slope_x2, c, tilt, lag,
@@ -307,9 +311,11 @@ def _martingale(
 
 
 def _slope_change(
-    model: Model, t: Scalar, x: Point, y: Scalar, p: Point, c: Scalar, tilt: Point
+    model: Model, scheme: Scheme, t: Scalar, x: Point, y: Scalar, p: Point, c: Scalar, tilt: Point
 ) -> tuple[Scalar, Scalar]:
     """|c_s - c_k|^2 and |beta_s - beta_k|^2 for the slopes at another point of the step."""
     c1, b1 = jax.grad(model.source, argnums=(2, 3))(t, x, y, p)
+    if not scheme.tilted:
+        return (c1 - c) ** 2, jnp.zeros_like(c)
     beta = model.process.whiten(t, x, model.process.tilt(x, b1) - tilt)
     return (c1 - c) ** 2, beta @ beta

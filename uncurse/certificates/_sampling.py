@@ -1,7 +1,7 @@
 """Draws paths chunk by chunk, so that memory stays bounded, and hands their columns to a certificate."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -175,7 +175,7 @@ def _run(
     fine, trace = simulate(model, surrogate, scheme, starts, y0, noise)
     if coarser is None:
         return fine, None, trace
-    half = Scheme(scheme.steps // 2, scheme.random_time, scheme.second_order, scheme.track)
+    half = replace(scheme, steps=scheme.steps // 2)
     return fine, simulate(model, surrogate, half, starts, y0, coarser)[0], trace
 
 

@@ -130,7 +130,7 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     gamma = np.exp(log_gamma)
     e = (np.asarray(visited.columns.total, dtype=np.float64) - before) / gamma - y
     even = slice(0, 2 * pairs, 2)
-    products, weights, point = (gamma * e)[even] * e[1 : 2 * pairs : 2], gamma[even], visited.point[even]
+    products, weights = (gamma * e)[even] * e[1 : 2 * pairs : 2], gamma[even]
     # With few pairs for each point, all points share what the pairs tell.
     n = len(y0) if pairs >= 64 * len(y0) else 1
     owner = visited.point if n > 1 else np.zeros_like(visited.point)
