@@ -228,13 +228,13 @@ class Run:
         return proposal.variance < GAIN * best.variance
 
     def _pilot(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[Chunk, float]:
-        """Fresh pilot paths, and the seconds that one took."""
+        """Fresh pilot paths, and the seconds that one takes where all devices are busy."""
         self.pilots += 1
         n, begin = len(y0), self._working
         count = max(PILOT // n, 64) if setting.rows >= 256 else max(PILOT // (8 * n), 32)
         with self.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.seed, Purpose.pilot, self.pilots), count)
-        return chunk, (self._working - begin) / chunk.fine.total.size
+        return chunk, (self._working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))
 
     def _show(self, bounds: Bounds, fraction: float | None, note: str = "") -> None:
         worst = int(np.argmax(bounds.half_width))

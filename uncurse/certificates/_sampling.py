@@ -1,4 +1,7 @@
-"""Draws paths chunk by chunk, so that memory stays bounded, and hands their columns to a certificate."""
+"""Draws paths chunk by chunk, so that memory stays bounded, and hands their columns to a certificate.
+
+With several devices, each runs a whole chunk: the same chunks from the same keys, added up in the same order.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,12 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from .._devices import gathered, on_each
 from ..processes import AbstractProcess
 from ..statistics import Moments
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, PerPath, PerPoint
 from ._paths import Columns, Model, Noise, Scheme, Trace, draw, simulate
 from .step import Stepped, coarsen
+
+FineCoarse = tuple[Columns[Float[Array, "..."]], Columns[Float[Array, "..."]] | None]
 
 
 class Chunk(eqx.Module):
@@ -53,13 +59,14 @@ class Sampler:
 
         Every point has had the same number of paths when the iteration returns to point 0.
         """
-        for round_ in range(-(-count // self.width)):
-            for first in range(0, len(self.starts), self.block):
-                at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
-                starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
-                values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
-                noise = self._noise(key, round_, first)
-                fine, coarse, _ = _run(self.model, surrogate, self.scheme, starts, values, *noise)
+        turns = self._turns(count)
+        devices = jax.device_count()
+        for begin in range(0, len(turns), devices):
+            group = turns[begin : begin + devices]
+            found = self._alone(surrogate, y0, key, *group[0]) if devices == 1 else (
+                self._together(surrogate, y0, key, group, devices)
+            )
+            for (_, first), (fine, coarse) in zip(group, found, strict=True):
                 keep = min(self.block, len(self.starts) - first)
                 yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
 
@@ -111,6 +118,42 @@ class Sampler:
             noise = _pair(noise, jnp.asarray(branch))
         fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, noise, coarse)
         return Visited(at, fine, trace)
+
+    def _turns(self, count: int) -> list[tuple[int, int]]:
+        """(round, first point) of each chunk, in order."""
+        return [(r, first) for r in range(-(-count // self.width)) for first in range(0, len(self.starts), self.block)]
+
+    def idle(self, count: int) -> float:
+        """Chunks that all devices could run in the time of `chunks`, over those that it wants."""
+        turns, devices = len(self._turns(count)), jax.device_count()
+        return -(-turns // devices) * devices / turns
+
+    def _alone(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], round_: int, first: int
+    ) -> list[FineCoarse]:
+        at = self._points(first)
+        starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
+        values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
+        noise = self._noise(key, round_, first)
+        return [_run(self.model, surrogate, self.scheme, starts, values, *noise)[:2]]
+
+    def _together(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], turns: list[tuple[int, int]],
+        devices: int,
+    ) -> list[FineCoarse]:
+        """One chunk on each device; where there are fewer chunks than devices, the rest repeat them."""
+        which = np.resize(np.array(turns, dtype=np.uint32), (devices, 2))
+        at = np.stack([self._points(int(first)) for _, first in which])
+        points, values = jnp.asarray(self.starts[at].astype(np.float32)), jnp.asarray(y0[at].astype(np.float32))
+        paths = self.block * self.width
+        noise = _draw_on_each(self.model.process, self.scheme, paths, key, jnp.asarray(which))
+        found = _run_on_each(self.model, surrogate, self.scheme, self.width, points, values, noise)
+        found = jax.tree.map(np.asarray, found)
+        return [jax.tree.map(lambda a, i=i: a[i], found) for i in range(len(turns))]
+
+    def _points(self, first: int) -> Int[np.ndarray, " block"]:
+        """The points of the block that begins with `first`; the last block is filled up with its own."""
+        return np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
 
     def _noise(self, key: Key[Array, ""], round_: int, first: int) -> tuple[Noise, Noise | None]:
         chunk = jnp.asarray(np.array([round_, first], dtype=np.uint32))
@@ -177,6 +220,34 @@ def _run(
         return fine, None, trace
     half = replace(scheme, steps=scheme.steps // 2)
     return fine, simulate(model, surrogate, half, starts, y0, coarser)[0], trace
+
+
+@eqx.filter_jit
+def _draw_on_each(
+    process: AbstractProcess, scheme: Scheme, paths: int, key: Key[Array, ""], turns: Int[Array, "devices two"]
+) -> tuple[Noise, Noise | None]:
+    def draw_one(shared: tuple, turn: Array) -> tuple[Noise, Noise | None]:
+        return _draw(shared[0], scheme, paths, shared[1], turn)
+
+    return on_each(draw_one, (process, key), turns)
+
+
+@eqx.filter_jit
+def _run_on_each(
+    model: Model,
+    surrogate: AbstractSurrogate,
+    scheme: Scheme,
+    width: int,
+    points: Float[Array, "devices block d"],
+    y0: Float[Array, "devices block"],
+    noise: tuple[Noise, Noise | None],
+) -> FineCoarse:
+    def run_one(shared: tuple, own: tuple) -> FineCoarse:
+        (model, surrogate), (points, y0, noise) = shared, own
+        starts, values = jnp.repeat(points, width, axis=0), jnp.repeat(y0, width)
+        return _run(model, surrogate, scheme, starts, values, *noise)[:2]
+
+    return gathered(on_each(run_one, (model, surrogate), (points, y0, noise)))
 
 
 @eqx.filter_jit
