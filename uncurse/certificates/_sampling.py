@@ -5,6 +5,7 @@ With several devices, each runs a whole chunk: the same chunks from the same key
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import equinox as eqx
 import jax
@@ -59,10 +60,9 @@ class Sampler:
 
         Every point has had the same number of paths when the iteration returns to point 0.
         """
-        turns = self._turns(count)
+        turns = ((r, first) for r in range(-(-count // self.width)) for first in range(0, len(self.starts), self.block))
         devices = jax.device_count()
-        for begin in range(0, len(turns), devices):
-            group = turns[begin : begin + devices]
+        while group := list(islice(turns, devices)):
             found = self._alone(surrogate, y0, key, *group[0]) if devices == 1 else (
                 self._together(surrogate, y0, key, group, devices)
             )
@@ -119,13 +119,9 @@ class Sampler:
         fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, noise, coarse)
         return Visited(at, fine, trace)
 
-    def _turns(self, count: int) -> list[tuple[int, int]]:
-        """(round, first point) of each chunk, in order."""
-        return [(r, first) for r in range(-(-count // self.width)) for first in range(0, len(self.starts), self.block)]
-
     def idle(self, count: int) -> float:
         """Chunks that all devices could run in the time of `chunks`, over those that it wants."""
-        turns, devices = len(self._turns(count)), jax.device_count()
+        turns, devices = -(-count // self.width) * -(-len(self.starts) // self.block), jax.device_count()
         return -(-turns // devices) * devices / turns
 
     def _alone(
