@@ -22,7 +22,7 @@ PerPoint = Float[np.ndarray, " n"]
 
 STEPS = 10                  # of time; few steps cost variance, not bias
 MOST_STEPS = 80
-PILOT = 4096                # paths over all points, at most, that size the final sample
+PILOT = 2048                # paths over all points, at most, that size the final sample
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
@@ -169,8 +169,8 @@ class Run:
 
     def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> _Proposal:
         """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
-        y0, rate = self._centre(setting, state.surrogate, guess)
-        chunk, _ = self._pilot(setting, state.surrogate, y0)
+        y0 = self._centre(setting, state.surrogate, guess)
+        chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         seconds = np.inf if offer.count is None else max(offer.count, self._fewest) * len(y0) * rate
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
@@ -184,18 +184,17 @@ class Run:
         self._show(offer.bounds, None, method.name)
         return _Proposal(method, state, setting, y0, offer, seconds, relative, proved_bias)
 
-    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[PerPoint, float]:
-        """y0 such that E S = y0, to within its scatter; and the seconds that a path takes."""
-        rate = 0.0
+    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
+        """y0 such that E S = y0, to within its scatter."""
         for _ in range(6):
-            chunk, rate = self._pilot(setting, surrogate, y0)
+            chunk, _ = self._pilot(setting, surrogate, y0, PILOT // 4)
             total = np.asarray(chunk.fine.total, dtype=np.float64)
             mean, spread = total.mean(axis=1), total.std(axis=1)
             settled = np.abs(mean - y0) <= 0.5 * spread + 1e-6 * np.abs(mean)
             y0 = mean
             if settled.all() or not np.isfinite(mean).all():
                 break
-        return y0, rate
+        return y0
 
     def _choose(
         self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, chunk: Chunk, rate: float
@@ -227,11 +226,13 @@ class Run:
             return True
         return proposal.variance < GAIN * best.variance
 
-    def _pilot(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[Chunk, float]:
-        """Fresh pilot paths, and the seconds that one took."""
+    def _pilot(
+        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, paths: int
+    ) -> tuple[Chunk, float]:
+        """Fresh pilot paths, about `paths` over all points, and the seconds that one took."""
         self.pilots += 1
         n, begin = len(y0), self._working
-        count = max(PILOT // n, 64) if setting.rows >= 256 else max(PILOT // (8 * n), 32)
+        count = max(paths // n, 64) if setting.rows >= 64 else max(paths // (8 * n), 32)
         with self.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.seed, Purpose.pilot, self.pilots), count)
         return chunk, (self._working - begin) / chunk.fine.total.size
@@ -242,7 +243,7 @@ class Run:
 
     def _setting(self, steps: int) -> Setting:
         assert self.source is not None
-        rows = rows_for(self.problem.dim, 8)
+        rows = rows_for(self.problem.dim, 2 * STEPS)
         return Setting(self.problem, self.source, self.points, steps, rows, self.seed)
 
     def _steps(self) -> int:
@@ -260,15 +261,15 @@ class Run:
     def _baseline(self) -> Estimate:
         """E g(X_T): the answer without f."""
         model, n = Model.of(self.problem), len(self.points)
-        rows = rows_for(self.problem.dim, 1)
-        count = -(-max(4 * PILOT // n, 64) // max(rows // min(n, rows), 1))
+        rows, key = rows_for(self.problem.dim, 1), stream(self.seed, Purpose.baseline)
+        count = -(-max(8 * PILOT // n, 64) // max(rows // min(n, rows), 1))
         parts = []
         with self.clock.stage("certify"):
             for first in range(0, n, rows):
                 block = self.points[first : first + rows]
                 starts = jnp.asarray(np.repeat(block, max(rows // len(block), 1), axis=0), dtype=np.float32)
-                keys = (stream(self.seed, Purpose.baseline, first, i) for i in range(count))
-                values = [np.asarray(terminal_values(model, STEPS, starts, k)).reshape(len(block), -1) for k in keys]
+                drawn = (terminal_values(model, STEPS, starts, key, (first, i)) for i in range(count))
+                values = [np.asarray(v).reshape(len(block), -1) for v in drawn]
                 parts.append(np.concatenate(values, axis=1).astype(np.float64))
         moments = Moments.concatenate([Moments.of(p[..., None]) for p in parts])
         value, half = moments.mean[:, 0], self.z * moments.error[:, 0]

@@ -120,11 +120,9 @@ def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint
 def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> Mixed:
     """The constants of `Mixed` from pairs of paths that branch at a random step: e_k is known twice, independently."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    steps, paths = sampler.scheme.steps, sampler.block * sampler.width
-    pairs = paths // 2
-    branch = np.repeat(rng.integers(0, steps, pairs + 1), 2)[:paths]
-    visited = sampler.visited(surrogate, y0, key, branch)
-    trace, row = visited.trace, np.arange(paths)
+    steps, visited = sampler.scheme.steps, sampler.visited(surrogate, y0, key, branches=rng)
+    trace, branch, paths = visited.trace, visited.branch, len(visited.branch)
+    pairs, row = paths // 2, np.arange(paths)
     history = trace.total, trace.log_gamma, trace.y
     before, log_gamma, y = (np.asarray(a)[branch, row].astype(np.float64) for a in history)
     gamma = np.exp(log_gamma)

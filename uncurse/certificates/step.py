@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float
 
 from .._solution import Guarantee
 from ..statistics import Moments
@@ -51,17 +50,16 @@ class Stepped(AbstractCertificate):
         return Bounds(inner.value + shift, low, high, budget, Guarantee.estimate)
 
 
-def coarsen(noise: Noise, key: Key[Array, ""]) -> Noise:
-    """The same Brownian paths on half as many steps; the random time of each pair of steps is one of its two."""
-    first, second, cut, area = (a.reshape(a.shape[0] // 2, 2, *a.shape[1:]) for a in noise)
+def coarsen(pair: Noise) -> Noise:
+    """One step with the Brownian path of two; its random time is that of one of them."""
+    first, second, cut, area, coin = pair
     if second.shape[-1] == 0:
-        return Noise((first[:, 0] + first[:, 1]) / jnp.sqrt(2.0), second[:, 0], cut[:, 0], area[:, 0])
+        return Noise((first[0] + first[1]) / jnp.sqrt(2.0), second[0], cut[0], area[0], coin[0])
     before, after = jnp.sqrt(cut)[..., None] * first, jnp.sqrt(1 - cut)[..., None] * second
-    late = jax.random.bernoulli(key, shape=cut[:, 0].shape)
-    late_ = late[..., None]
-    up_to = jnp.where(late_, before[:, 0] + after[:, 0] + before[:, 1], before[:, 0])
-    rest = before[:, 0] + after[:, 0] + before[:, 1] + after[:, 1] - up_to
-    new_cut = jnp.where(late, (1 + cut[:, 1]) / 2, cut[:, 0] / 2)
+    late = coin[0] < 0.5
+    up_to = jnp.where(late[..., None], before[0] + after[0] + before[1], before[0])
+    rest = before[0] + after[0] + before[1] + after[1] - up_to
+    new_cut = jnp.where(late, (1 + cut[1]) / 2, cut[0] / 2)
     scale = jnp.sqrt(2 * new_cut)[..., None], jnp.sqrt(2 * (1 - new_cut))[..., None]
     tiny = jnp.finfo(new_cut.dtype).tiny
-    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut, area[:, 0])
+    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut, area[0], coin[0])
