@@ -71,7 +71,7 @@ def test_stepped_corrects_the_value_and_its_estimate_halves_with_the_step(kind):
         chunk, y0 = paths_of(sampler, surrogate, truth, 2**16)
         bounds = bounds_of(theorem, chunk, y0)
         assert bounds.guarantee is Guarantee.estimate and holds(bounds, truth)
-        fine, coarse = (np.asarray(c.total, dtype=np.float64) for c in (chunk.fine, chunk.coarse))
+        fine, coarse = (np.asarray(c.total, dtype=np.float64) for c in (chunk.fine, chunk.coupled))
         shifts.append((fine - coarse).mean())
         errors.append(bounds.value[0] - truth)
         assert abs(bounds.budget["time step"][0]) > 0.9 * abs(shifts[-1])

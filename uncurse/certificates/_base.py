@@ -54,6 +54,19 @@ class AbstractCertificate(abc.ABC):
         return self.bounds(replace(pilot, count=count, scatter=pilot.scatter * factor), y0, z)
 
 
+class AbstractPairCertificate(AbstractCertificate):
+    """A certificate that averages over pairs of coupled paths."""
+
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+        raise TypeError(f"{type(self).__name__} needs coupled paths too: call pair_columns")
+
+    @abc.abstractmethod
+    def pair_columns(
+        self, paths: Columns[PerPath], coupled: Columns[PerPath], y0: PerPoint
+    ) -> Float[np.ndarray, "n paths k"]:
+        """What to average; the first column carries the value."""
+
+
 def stack(*columns: PerPath) -> Float[np.ndarray, "n paths k"]:
     return np.stack(np.broadcast_arrays(*columns), axis=-1).astype(np.float64)
 

@@ -44,14 +44,20 @@ class Model(eqx.Module):
     source: Callable = eqx.field(static=True)
     terminal: Callable = eqx.field(static=True)
     horizon: float = eqx.field(static=True)
+    directions: Float[Array, "k m"] | None = None       # of noise, along which f_z varies; None: unknown
 
     @staticmethod
-    def of(problem: ParabolicPDE, value_range: tuple[float, float] | None = None) -> "Model":
+    def of(
+        problem: ParabolicPDE,
+        value_range: tuple[float, float] | None = None,
+        directions: Float[np.ndarray, "k m"] | None = None,
+    ) -> "Model":
         """With a range that u is known to keep, f is continued affinely in u outside it: u stays the same, and what is
         known of f on the range holds wherever yhat strays."""
         assert problem.source is not None
         source = problem.source if value_range is None else Extended(problem.source, *map(float, value_range))
-        return Model(problem.process, source, problem.terminal, problem.horizon)
+        basis = None if directions is None else jnp.asarray(directions, dtype=np.float32)
+        return Model(problem.process, source, problem.terminal, problem.horizon, basis)
 
 
 @dataclass(frozen=True)
@@ -132,18 +138,31 @@ class Noise(NamedTuple):
     coin: Float[Array, "... paths"]         # uniform: whose cut survives when two steps become one
 
 
-def words(process: AbstractProcess, scheme: Scheme) -> int:
-    """Random words that a path takes a step."""
-    return 2 * process.normals + 4 if scheme.random_time else process.normals
+def words(process: AbstractProcess, scheme: Scheme, directions: int = 0) -> int:
+    """Random words that a path takes a step, with those of its twin along some directions."""
+    return 2 * (process.normals + directions) + 4 if scheme.random_time else process.normals + directions
 
 
 def read_noise(process: AbstractProcess, scheme: Scheme, bits: UInt32[Array, "... paths words"]) -> Noise:
-    k = process.normals
+    k, bits = process.normals, bits[..., : words(process, scheme)]
     if not scheme.random_time:
         one, empty = jnp.ones(bits.shape[:-1]), jnp.zeros((*bits.shape[:-1], 0))
         return Noise(normal(bits), empty, one, empty, one)
     z, u = normal(bits[..., : 2 * k + 2]), uniform(bits[..., 2 * k + 2 :])
     return Noise(z[..., :k], z[..., k : 2 * k], u[..., 0], z[..., 2 * k :], u[..., 1])
+
+
+def twin(
+    process: AbstractProcess, scheme: Scheme, bits: UInt32[Array, "paths words"], directions: Float[Array, "k m"]
+) -> Noise:
+    """The same noise, but for fresh one along some orthonormal directions."""
+    noise, fresh = read_noise(process, scheme, bits), normal(bits[..., words(process, scheme) :])
+
+    def exchange(xi: Float[Array, "paths normals"], new: Float[Array, "paths k"]) -> Float[Array, "paths normals"]:
+        return xi + (new - xi @ directions.T) @ directions if xi.shape[-1] else xi
+
+    k = len(directions)
+    return noise._replace(first=exchange(noise.first, fresh[..., :k]), second=exchange(noise.second, fresh[..., k:]))
 
 
 def simulate(

@@ -12,18 +12,22 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
-from ._base import AbstractCertificate, PerPath, PerPoint
-from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, words
-from .step import Stepped, coarsen
+from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoint
+from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, twin, words
+from .step import coarsen
 
 VISITED = 2048      # paths with their history in one sample, or some more
 
 
 class Chunk(eqx.Module):
-    """Columns shaped (points, paths); `coarse` is there for stepped processes only."""
+    """Columns shaped (points, paths), and those of coupled paths where a theorem wants them.
+
+    coupled: on half as many steps where the process is stepped; twins, with fresh noise along the directions in which
+    f_z varies, where those are known.
+    """
 
     fine: Columns[PerPath]
-    coarse: Columns[PerPath] | None
+    coupled: Columns[PerPath] | None
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,9 @@ class Sampler:
                 starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
                 values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
                 bits = self._bits(key, round_, first)
-                fine, coarse, _ = _run(self.model, surrogate, self.scheme, starts, values, bits, False)
+                fine, coupled, _ = _run(self.model, surrogate, self.scheme, starts, values, bits, False)
                 keep = min(self.block, len(self.starts) - first)
-                yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
+                yield first, Chunk(self._shaped(fine, keep), None if coupled is None else self._shaped(coupled, keep))
 
     def moments(
         self,
@@ -117,7 +121,7 @@ class Sampler:
         return Visited.concatenate(sets)
 
     def _bits(self, key: Key[Array, ""], round_: int, first: int) -> UInt32[Array, "steps paths words"]:
-        shape = (self.scheme.steps, self.block * self.width, words(self.model.process, self.scheme))
+        shape = (self.scheme.steps, self.block * self.width, words(self.model.process, self.scheme, _count(self.model)))
         return draw_bits(key, (round_, first), shape)
 
     def _shaped(self, columns: Columns[Float[Array, " paths"]], keep: int) -> Columns[PerPath]:
@@ -144,9 +148,9 @@ class Visited(eqx.Module):
 
 
 def columns_of(certificate: AbstractCertificate, chunk: Chunk, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-    if isinstance(certificate, Stepped):
-        assert chunk.coarse is not None
-        return certificate.pair_columns(chunk.fine, chunk.coarse, y0)
+    if isinstance(certificate, AbstractPairCertificate):
+        assert chunk.coupled is not None
+        return certificate.pair_columns(chunk.fine, chunk.coupled, y0)
     return certificate.columns(chunk.fine, y0)
 
 
@@ -157,6 +161,10 @@ def rows_for(dim: int, width: int, budget: int = 2**21) -> int:
     """
     fit = max(budget // max(dim * width, 1), 1)
     return int(np.clip(2 ** int(np.log2(fit)), 16, 4096))
+
+
+def _count(model: Model) -> int:
+    return 0 if model.directions is None else len(model.directions)
 
 
 @eqx.filter_jit
@@ -176,11 +184,14 @@ def _run(
     bits: UInt32[Array, "steps paths words"],
     keep: bool,
 ) -> tuple[Columns[Float[Array, " paths"]], Columns[Float[Array, " paths"]] | None, Trace | None]:
-    """Columns of the paths; those of the coarse paths where the process is stepped and no history is kept."""
+    """Columns of the paths; those of coupled paths, if there are any, where no history is kept."""
     read = partial(read_noise, model.process, scheme)
     fine, trace = simulate(model, surrogate, scheme, starts, y0, bits, read, keep)
-    if model.process.exact or keep:
+    if keep or (model.process.exact and model.directions is None):
         return fine, None, trace
+    if model.directions is not None:
+        reread = partial(twin, model.process, scheme, directions=model.directions)
+        return fine, simulate(model, surrogate, scheme, starts, y0, bits, reread)[0], trace
     half = replace(scheme, steps=scheme.steps // 2)
     pairs = bits.reshape(half.steps, 2, *bits.shape[1:])
     return fine, simulate(model, surrogate, half, starts, y0, pairs, lambda b: coarsen(read(b)))[0], trace

@@ -13,6 +13,7 @@ from ..statistics import Moments
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, Bounds, PerPoint
 from ._sampling import Chunk, Sampler, columns_of
+from .directional import Directional
 from .gradient_smooth import GradientSmooth
 from .linear import Linear
 from .lipschitz import Lipschitz
@@ -43,9 +44,11 @@ def theorems(
     key: jax.Array,
 ) -> list[AbstractCertificate]:
     """All that apply, with constants declared or proved where they can be."""
-    horizon, found = problem.horizon, []
+    horizon = problem.horizon
     step = horizon / sampler.scheme.steps
-    found += [Linear.of(source, horizon), Value.of(source, horizon), Lipschitz.of(source, horizon, step)]
+    kinked = Lipschitz.of(source, horizon, step)
+    found = [Linear.of(source, horizon), Value.of(source, horizon), kinked]
+    found += [None if kinked is None else Directional.of(source, kinked)]
     smooth = None
     if not source.uses_value and not source.affine_in_gradient:
         curvature = None

@@ -8,12 +8,12 @@ from jaxtyping import Float
 
 from .._solution import Guarantee
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPath, PerPoint
+from ._base import AbstractCertificate, AbstractPairCertificate, Bounds, PerPath, PerPoint
 from ._paths import Columns, Noise
 
 
 @dataclass(frozen=True)
-class Stepped(AbstractCertificate):
+class Stepped(AbstractPairCertificate):
     """Euler's scheme has weak order one (Talay and Tubaro 1990): with N steps E S_N = u + C/N + o(1/N), so
 
         u = E S_N + E[S_N - S_{N/2}] + o(1/N).
@@ -31,14 +31,11 @@ class Stepped(AbstractCertificate):
         words = "the process is stepped: its bias is taken to halve with the step"
         return Stepped((*inner.assumptions, words), inner)
 
-    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-        raise TypeError("a stepped certificate needs coarse paths too: call pair_columns")
-
     def pair_columns(
-        self, fine: Columns[PerPath], coarse: Columns[PerPath], y0: PerPoint
+        self, paths: Columns[PerPath], coupled: Columns[PerPath], y0: PerPoint
     ) -> Float[np.ndarray, "n paths k"]:
-        difference = np.asarray(fine.total, dtype=np.float64) - np.asarray(coarse.total, dtype=np.float64)
-        return np.concatenate([self.inner.columns(fine, y0), difference[..., None]], axis=-1)
+        difference = np.asarray(paths.total, dtype=np.float64) - np.asarray(coupled.total, dtype=np.float64)
+        return np.concatenate([self.inner.columns(paths, y0), difference[..., None]], axis=-1)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         inner = self.inner.bounds(moments, y0, z)
