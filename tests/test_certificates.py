@@ -268,7 +268,7 @@ def test_directional_is_off_without_directions_and_refuses_wrong_ones():
         wave, lambda u, grad: jnp.abs(grad[0]) + jnp.abs(grad[1] - grad[2]), Brownian(3, 0.5),
         bounds=SourceBounds(gradient_slope=9.0, gradient_directions=1),
     )
-    with pytest.raises(ValueError, match="gradient_directions=1.*2 directions"):
+    with pytest.raises(ValueError, match=r"gradient_directions=1.*2 directions"):
         known(two)
 
 
