@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import jax
 
+from ._devices import agreed
+
 _compilations: list[tuple[float, float]] = []      # (start, end) of every trace and compilation in this process
 _listening: list[bool] = []
 
@@ -38,7 +40,7 @@ def _compiling(start: float, end: float) -> float:
 
 @dataclass
 class Clock:
-    """Seconds since it was made, by stage."""
+    """Seconds since it was made, by stage. `elapsed` and `compile`, which decide, are the same in all processes."""
 
     start: float = field(default_factory=time.perf_counter)
     spent: dict[str, float] = field(default_factory=dict)       # without compilation
@@ -48,11 +50,11 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        return time.perf_counter() - self.start
+        return agreed(time.perf_counter() - self.start)
 
     @property
     def compile(self) -> float:
-        return _compiling(self.start, time.perf_counter())
+        return agreed(_compiling(self.start, time.perf_counter()))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

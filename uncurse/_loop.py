@@ -229,13 +229,14 @@ class Run:
     def _pilot(
         self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, paths: int
     ) -> tuple[Chunk, float]:
-        """Fresh pilot paths, about `paths` over all points, and the seconds that one took."""
+        """Fresh pilot paths, about `paths` over all points, and the seconds that one takes where all devices are
+        busy."""
         self.pilots += 1
         n, begin = len(y0), self._working
         count = max(paths // n, 64) if setting.rows >= 64 else max(paths // (8 * n), 32)
         with self.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.seed, Purpose.pilot, self.pilots), count)
-        return chunk, (self._working - begin) / chunk.fine.total.size
+        return chunk, (self._working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))
 
     def _show(self, bounds: Bounds, fraction: float | None, note: str = "") -> None:
         worst = int(np.argmax(bounds.half_width))

@@ -1,9 +1,11 @@
 """solve(): propose while that pays, then certify with frozen parameters and fresh paths."""
 
+import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
 from . import _checks
+from ._devices import interrupts
 from ._loop import Run
 from ._solution import Result, Solution, ToleranceNotMetError
 from .methods import AbstractMethod, plan
@@ -57,7 +59,8 @@ def solve(
     limit = np.inf if time_limit is None else _checks.number("time_limit", time_limit, above=0.0)
     methods = plan(method)
     run = Run(problem, np.atleast_2d(points), tolerance, confidence, int(seed), limit, methods)
-    with Progress(progress, f"rtol {rtol:g}" if not atol else f"max({atol:g}, {rtol:g} |u|)") as run.progress:
+    target = f"rtol {rtol:g}" if not atol else f"max({atol:g}, {rtol:g} |u|)"
+    with interrupts(), Progress(progress and jax.process_index() == 0, target) as run.progress:
         solution = run.go(one_point=points.ndim == 1)
     if throw and solution.result not in (Result.tolerance_met, Result.interrupted):
         raise ToleranceNotMetError(solution)

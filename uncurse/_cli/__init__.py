@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ._parser import parse
+from ._machine import set_up
+from ._parser import parse, parse_machine
 from ._target import BadInputError
 
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
+    set_up(parse_machine(argv))
     options, target = parse(argv)
     if options.command == "zoo":
         from ._tables import run_zoo

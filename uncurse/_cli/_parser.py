@@ -16,7 +16,7 @@ COMMANDS = ("solve", "zoo", "ladder", "bench")
 
 Converter = Callable[[str], float]
 
-FLAGS = ("--json", "--quiet", "--help", "-h")
+FLAGS = ("--json", "--quiet", "--cache", "--help", "-h")
 """Options without a value: all others take the word after them."""
 
 PREFIX = "parameter "
@@ -69,6 +69,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Target | None]:
     if command != "zoo" and options.rtol == 0.0 and getattr(options, "atol", 0.0) == 0.0:
         parser.error("--rtol 0 needs an --atol above 0")
     return options, target
+
+
+def parse_machine(argv: Sequence[str]) -> argparse.Namespace:
+    """The options that must be obeyed before JAX starts: a user's file, which `parse` runs, may start it."""
+    parser = Parser(prog="uncurse", add_help=False)
+    if argv and argv[0] in ("solve", "ladder"):
+        _add_machine(parser, processes=argv[0] == "solve")
+    return parser.parse_known_args(_glued(argv))[0]
 
 
 def parameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -172,6 +180,7 @@ def _solve(target: Target | None) -> Parser:
     output.add_argument("--plot", metavar="FILE", help="draw the run: .png, .pdf or .svg (needs uncurse[plot])")
     output.add_argument("--save", metavar="FILE", help="keep the solution; uncurse.load(FILE) reads it back")
     output.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    _add_machine(parser, processes=True)
     return parser
 
 
@@ -188,6 +197,7 @@ def _ladder(target: Target | None) -> Parser:
     _add_accuracy(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, with a list of rungs")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    _add_machine(parser, processes=False)
     return parser
 
 
@@ -249,3 +259,12 @@ def _add_accuracy(parser: Parser) -> None:
     add("--method", metavar="WORD", help="how to find the surrogate (default: chosen as the run goes)")
     add("--seed", type=WHOLE, default=0, metavar="S", help="seed of all randomness (default 0)")
     add("--time-limit", type=POSITIVE, metavar="SECONDS", help="stop after so long with the best honest interval")
+
+
+def _add_machine(parser: Parser, *, processes: bool) -> None:
+    add = parser.add_argument_group("machine").add_argument
+    add("--cache", action="store_true", help="keep compiled programs in ~/.cache/uncurse, or in "
+        "$JAX_COMPILATION_CACHE_DIR, for the next run")  # fmt: skip
+    if processes:
+        add("--process", metavar="I/N@HOST:PORT", help="be process I of 0, ..., N - 1, which share the "
+            "work; number 0 listens there and prints; auto: as the cluster says (Slurm, Open MPI)")  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._clock import since_start
+from ._machine import first_process, one_voice
 from ._parser import parameters
 from ._target import BadInputError, Stated, Target, points
 
@@ -24,8 +25,10 @@ def run_solve(options: argparse.Namespace, target: Target) -> int:
     """Solve, print, draw, save. Returns the exit status."""
     _check_outputs(options)
     # Whatever a user's file prints must not land beside the JSON object.
-    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+    with one_voice(options), contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         solution = solve(target.build(**parameters(options)), options, options.at)
+    if not first_process():
+        return status(solution)
     if options.json:
         print(json.dumps(as_json(solution), allow_nan=False), flush=True)
         print(solution, file=sys.stderr)

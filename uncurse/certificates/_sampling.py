@@ -1,8 +1,12 @@
-"""Draws paths chunk by chunk, so that memory stays bounded, and hands their columns to a certificate."""
+"""Draws paths chunk by chunk, so that memory stays bounded, and hands their columns to a certificate.
+
+With several devices, each runs a whole chunk: the same chunks from the same keys, added up in the same order.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 import equinox as eqx
 import jax
@@ -10,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
+from .._devices import gathered, on_each, split
 from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoint
@@ -17,6 +22,8 @@ from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, twin, w
 from .step import coarsen
 
 VISITED = 2048      # paths with their history in one sample, or some more
+
+Coupled = tuple[Columns[Float[Array, "..."]], Columns[Float[Array, "..."]] | None]
 
 
 class Chunk(eqx.Module):
@@ -59,13 +66,13 @@ class Sampler:
 
         Every point has had the same number of paths when the iteration returns to point 0.
         """
-        for round_ in range(-(-count // self.width)):
-            for first in range(0, len(self.starts), self.block):
-                at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
-                starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
-                values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
-                bits = self._bits(key, round_, first)
-                fine, coupled, _ = _run(self.model, surrogate, self.scheme, starts, values, bits, False)
+        turns = ((r, first) for r in range(-(-count // self.width)) for first in range(0, len(self.starts), self.block))
+        devices = jax.device_count()
+        while group := list(islice(turns, devices)):
+            found = self._alone(surrogate, y0, key, *group[0]) if devices == 1 else (
+                self._together(surrogate, y0, key, group, devices)
+            )
+            for (_, first), (fine, coupled) in zip(group, found, strict=True):
                 keep = min(self.block, len(self.starts) - first)
                 yield first, Chunk(self._shaped(fine, keep), None if coupled is None else self._shaped(coupled, keep))
 
@@ -120,9 +127,45 @@ class Sampler:
             sets.append(Visited(at, branch, columns, trace))
         return Visited.concatenate(sets)
 
+    def idle(self, count: int) -> float:
+        """Chunks that all devices could run in the time of `chunks`, over those that it wants."""
+        turns, devices = -(-count // self.width) * -(-len(self.starts) // self.block), jax.device_count()
+        return -(-turns // devices) * devices / turns
+
+    def _alone(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], round_: int, first: int
+    ) -> list[Coupled]:
+        at = self._points(first)
+        starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
+        values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
+        bits = self._bits(key, round_, first)
+        return [_run(self.model, surrogate, self.scheme, starts, values, bits, False)[:2]]
+
+    def _together(
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], turns: list[tuple[int, int]],
+        devices: int,
+    ) -> list[Coupled]:
+        """One chunk on each device; where there are fewer chunks than devices, the rest repeat them."""
+        which = [turns[i % len(turns)] for i in range(devices)]
+        at = np.stack([self._points(first) for _, first in which])
+        points, values = jnp.asarray(self.starts[at].astype(np.float32)), jnp.asarray(y0[at].astype(np.float32))
+        bits = split(lambda i: self._bits(key, *which[i]), self._shape)
+        found = _run_on_each(self.model, surrogate, self.scheme, self.width, points, values, bits)
+        found = jax.tree.map(np.asarray, found)
+        return [jax.tree.map(lambda a, i=i: a[i], found) for i in range(len(turns))]
+
+    def _points(self, first: int) -> Int[np.ndarray, " block"]:
+        """The points of the block that begins with `first`; the last block is filled up with its own."""
+        return np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """Of the random words of one chunk."""
+        directions = 0 if self.model.directions is None else len(self.model.directions)
+        return self.scheme.steps, self.block * self.width, words(self.model.process, self.scheme, directions)
+
     def _bits(self, key: Key[Array, ""], round_: int, first: int) -> UInt32[Array, "steps paths words"]:
-        shape = (self.scheme.steps, self.block * self.width, words(self.model.process, self.scheme, _count(self.model)))
-        return draw_bits(key, (round_, first), shape)
+        return draw_bits(key, (round_, first), self._shape)
 
     def _shaped(self, columns: Columns[Float[Array, " paths"]], keep: int) -> Columns[PerPath]:
         return Columns(*(np.asarray(c).reshape(self.block, self.width)[:keep] for c in columns))
@@ -163,10 +206,6 @@ def rows_for(dim: int, width: int, budget: int = 2**21) -> int:
     return int(np.clip(2 ** int(np.log2(fit)), 16, 4096))
 
 
-def _count(model: Model) -> int:
-    return 0 if model.directions is None else len(model.directions)
-
-
 @eqx.filter_jit
 def _pair(bits: UInt32[Array, "steps paths words"], branch: Int[Array, " paths"]) -> UInt32[Array, "steps paths words"]:
     steps, paths, _ = bits.shape
@@ -195,6 +234,24 @@ def _run(
     half = replace(scheme, steps=scheme.steps // 2)
     pairs = bits.reshape(half.steps, 2, *bits.shape[1:])
     return fine, simulate(model, surrogate, half, starts, y0, pairs, lambda b: coarsen(read(b)))[0], trace
+
+
+@eqx.filter_jit
+def _run_on_each(
+    model: Model,
+    surrogate: AbstractSurrogate,
+    scheme: Scheme,
+    width: int,
+    points: Float[Array, "devices block d"],
+    y0: Float[Array, "devices block"],
+    bits: UInt32[Array, "devices steps paths words"],
+) -> Coupled:
+    def run_one(shared: tuple, own: tuple) -> Coupled:
+        (model, surrogate), (points, y0, bits) = shared, own
+        starts, values = jnp.repeat(points, width, axis=0), jnp.repeat(y0, width)
+        return _run(model, surrogate, scheme, starts, values, bits, False)[:2]
+
+    return gathered(on_each(run_one, (model, surrogate), (points, y0, bits)))
 
 
 @eqx.filter_jit

@@ -15,7 +15,8 @@ def record_of(problem: ParabolicPDE, seed: int, surrogate: AbstractSurrogate) ->
     """Seed, versions, machine, and what is needed to rebuild the surrogate's skeleton."""
     record: dict[str, Any] = {
         "uncurse": __version__, "jax": jax.__version__, "python": platform.python_version(), "seed": seed,
-        "backend": jax.default_backend(), "devices": jax.device_count(), "cores": len(os.sched_getaffinity(0)),
+        "backend": jax.default_backend(), "devices": jax.device_count(),
+        "processes": jax.process_count(), "cores": len(os.sched_getaffinity(0)),
         "problem": problem.name, "dim": problem.dim, "process": type(problem.process).__name__,
         "horizon": problem.horizon, "surrogate": surrogate.recipe(),
     }

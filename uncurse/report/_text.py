@@ -230,4 +230,6 @@ def _time(solution: "Solution") -> str:
     text = f"{total:.{places}f} s = " + " + ".join(f"{k} {x:.{places}f}" for k, x in parts.items()) if total else ""
     from_where = [] if seed is None else [f"seed {seed}"]
     from_where += [] if cores is None else [f"{cores} core{'s' if cores != 1 else ''}"]
+    devices = solution.record.get("devices", 1)
+    from_where += [f"{devices} devices"] if devices > 1 else []
     return "    ".join(x for x in (text, ", ".join(from_where)) if x)
