@@ -1,15 +1,16 @@
 """Deep BSDE: the original recipe of E, Han and Jentzen (2017, Commun. Math. Stat. 5).
 
-Y_{k+1} = Y_k - f(t_k, X_k, Y_k, grad) h + z_k . dW_k from a trained Y_0; z_0 is a trained vector, and z_k = sigma^T grad u
+Y_{k+1} = Y_k - f(t_k, X_k, Y_k, grad) h + z_k . dW_k from a trained Y_0. z_0 is a trained vector. z_k = sigma^T grad u
 at t_k is a network of its own for each step: two hidden layers of d + 10 rectifiers, batch normalisation of the input
-and after each matrix, output over d. Adam on E (Y_N - g(X_T))^2, linear beyond |Y_N - g| = 50; 64 fresh paths a step of
-the optimiser. The value is Y_0. There is no spread: the authors judge by repeating the whole training.
+and after each matrix, output over d. Adam on E (Y_N - g(X_T))^2, linear beyond |Y_N - g| = 50, with 64 fresh paths each
+time. The value is Y_0. There is no spread: the authors judge by repeating the whole training.
 
 `PUBLISHED` holds the authors' settings (paper, and the configurations they published with their program). Three cases
 are not among theirs: semilinear heat and sine-Gordon take Allen-Cahn's, Black-Scholes-Barenblatt default risk's with a
 start of its own. Differences: float32, and no moving averages, since Y_0 does not depend on them.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -58,25 +59,25 @@ PUBLISHED = {
 
 def budgets(problem: ParabolicPDE) -> tuple[int, ...]:
     whole = PUBLISHED[problem.name].iterations
-    return max(whole // 16, BLOCK), max(whole // 4, BLOCK), whole
+    return tuple(-(-whole // (part * BLOCK)) * BLOCK for part in (16, 4, 1))
 
 
 def solve(
     problem: ParabolicPDE, at: Float[np.ndarray, " d"], budget: int, *, seed: int = 0, deadline: Deadline = never,
     settings: Settings | None = None,
 ) -> Outcome:
-    """Y_0 after `budget` iterations, or after as many as time allowed."""
+    """Y_0 after `budget` iterations, rounded up to whole blocks, or after as many as time allowed."""
     settings = PUBLISHED[problem.name] if settings is None else settings
-    first, key = jax.random.split(jax.random.key(seed))
-    trained = _initial(problem, settings, first)
+    rng = np.random.default_rng([seed, 3])
+    trained = _initial(problem, settings, rng)
     moments = _optimiser(settings).init(trained)        # type: ignore[arg-type]
     x = jnp.asarray(at, dtype=np.float32)
     done = 0
     while done < budget and not (done and deadline()):
-        keys = jax.random.split(jax.random.fold_in(key, done), min(BLOCK, budget - done))
-        trained, moments = _train(problem, settings, x, trained, moments, keys)
+        xi = rng.standard_normal((BLOCK, settings.steps, BATCH, problem.process.normals), dtype=np.float32)
+        trained, moments = _train(problem, settings, x, trained, moments, xi)
         jax.block_until_ready(trained)
-        done += len(keys)
+        done += BLOCK
     return Outcome(float(trained.y), None, done) if done else NOTHING
 
 
@@ -90,21 +91,22 @@ class _Trained(NamedTuple):
     shifts: tuple[Float[Array, "steps b"], ...]
 
 
-def _initial(problem: ParabolicPDE, settings: Settings, key: Array) -> _Trained:
+def _initial(problem: ParabolicPDE, settings: Settings, rng: np.random.Generator) -> _Trained:
     d, m, steps = problem.dim, problem.process.noise_dim, settings.steps - 1
     widths = (d, d + 10, d + 10, m)
-    keys = iter(jax.random.split(key, 16))
-    low, high = settings.start
-    glorot = [
-        jax.random.uniform(next(keys), (steps, a, b), minval=-1.0, maxval=1.0) * np.sqrt(6 / (a + b), dtype=np.float32)
-        for a, b in pairwise(widths)
-    ]
-    scales = [jax.random.uniform(next(keys), (steps, w), minval=0.1, maxval=0.5) for w in widths]
-    shifts = [0.1 * jax.random.normal(next(keys), (steps, w)) for w in widths]
+
+    def uniform(low: float, high: float, *shape: int) -> Array:
+        return jnp.asarray(rng.uniform(low, high, shape), dtype=np.float32)
+
+    def glorot(a: int, b: int) -> Array:
+        return uniform(-math.sqrt(6 / (a + b)), math.sqrt(6 / (a + b)), steps, a, b)
+
     return _Trained(
-        jax.random.uniform(next(keys), (), minval=low, maxval=high),
-        jax.random.uniform(next(keys), (m,), minval=-0.1, maxval=0.1),
-        tuple(glorot), tuple(scales), tuple(shifts),
+        uniform(*settings.start),
+        uniform(-0.1, 0.1, m),
+        tuple(glorot(a, b) for a, b in pairwise(widths)),
+        tuple(uniform(0.1, 0.5, steps, w) for w in widths),
+        tuple(jnp.asarray(0.1 * rng.standard_normal((steps, w)), dtype=np.float32) for w in widths),
     )
 
 
@@ -127,11 +129,11 @@ def _network(layers: tuple, x: Float[Array, "paths d"]) -> Float[Array, "paths m
     return x
 
 
-def _loss(trained: _Trained, problem: ParabolicPDE, settings: Settings, at: Array, key: Array) -> Array:
+def _loss(trained: _Trained, problem: ParabolicPDE, settings: Settings, at: Array, xi: Array) -> Array:
+    """On one batch, from normals (steps, paths, m)."""
     assert problem.source is not None
     process, source, steps = problem.process, problem.source, settings.steps
     dt = jnp.asarray(problem.horizon / steps, dtype=np.float32)
-    xi = jax.random.normal(key, (steps, BATCH, process.normals))
 
     def step(t: Array, x: Array, y: Array, z: Array, xi: Array) -> tuple[Array, Array]:
         f = source(t, x, y, gradient_of(process, t, x, z))
@@ -155,12 +157,13 @@ def _loss(trained: _Trained, problem: ParabolicPDE, settings: Settings, at: Arra
 
 @eqx.filter_jit
 def _train(
-    problem: ParabolicPDE, settings: Settings, at: Array, trained: _Trained, moments: Any, keys: Array
+    problem: ParabolicPDE, settings: Settings, at: Array, trained: _Trained, moments: Any, xi: Array
 ) -> tuple[_Trained, Any]:
-    def iterate(carry: tuple, key: Array) -> tuple[tuple, None]:
+    """One step of Adam for each batch of normals."""
+    def iterate(carry: tuple, xi: Array) -> tuple[tuple, None]:
         trained, moments = carry
-        slope = jax.grad(_loss)(trained, problem, settings, at, key)
+        slope = jax.grad(_loss)(trained, problem, settings, at, xi)
         updates, moments = _optimiser(settings).update(slope, moments)
         return (optax.apply_updates(trained, updates), moments), None
 
-    return jax.lax.scan(iterate, (trained, moments), keys)[0]
+    return jax.lax.scan(iterate, (trained, moments), jnp.asarray(xi))[0]

@@ -4,9 +4,9 @@ f is replaced by its first-order expansion at (u, grad) = (m, 0), with m = E g(X
 
     f(t, x, u, grad) ~ h + c u + b . grad,    c = f_u,  b = f_grad,  h = f - c m,  all at (t, x, m, 0).
 
-The linear equation has u(0, x) = E[exp(int c) g(X_T) + int exp(int c) h dt] on paths with the extra drift b (Feynman and
-Kac). Coefficients are frozen over each of 20 steps; if they do not depend on (t, x), one step is exact. The spread is
-the standard error of the mean. What linearisation leaves out does not shrink with the number of paths.
+The linear equation has u(0, x) = E[exp(int c) g(X_T) + int exp(int c) h dt] on paths with the extra drift b (Feynman
+and Kac). Coefficients are frozen over each of 20 steps; if they do not depend on (t, x), one step is exact. The spread
+is the standard error of the mean. What linearisation leaves out does not shrink with the number of paths.
 """
 
 import equinox as eqx

@@ -84,7 +84,7 @@ class _Recursion:
         if n == 0:
             return np.zeros(len(t), np.float32), np.zeros((len(t), noises if self.weighted else 0), np.float32)
         here = np.asarray(_terminal(self.problem, x))
-        end, dt, _, y, dw = self._sample(t, x, self.samples**n, to_end=True)
+        _, dt, _, y, dw = self._sample(t, x, self.samples**n, to_end=True)
         change = np.asarray(_terminal(self.problem, y)) - np.repeat(here, self.samples**n)
         u, z = self._mean(change, dw, dt, len(t))
         u = u + here
