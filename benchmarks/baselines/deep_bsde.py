@@ -75,7 +75,7 @@ def solve(
     done = 0
     while done < budget and not (done and deadline()):
         xi = rng.standard_normal((BLOCK, settings.steps, BATCH, problem.process.normals), dtype=np.float32)
-        trained, moments = _train(problem, settings, x, trained, moments, xi)
+        trained, moments = _train(problem, settings, x, trained, moments, jnp.asarray(xi))
         jax.block_until_ready(trained)
         done += BLOCK
     return Outcome(float(trained.y), None, done) if done else NOTHING
@@ -166,4 +166,4 @@ def _train(
         updates, moments = _optimiser(settings).update(slope, moments)
         return (optax.apply_updates(trained, updates), moments), None
 
-    return jax.lax.scan(iterate, (trained, moments), jnp.asarray(xi))[0]
+    return jax.lax.scan(iterate, (trained, moments), xi)[0]

@@ -38,8 +38,8 @@ def solve(
     rng = np.random.default_rng([seed, 1])
     x = jnp.asarray(at, dtype=np.float32)
 
-    def normals(steps: int) -> Float[np.ndarray, "steps paths m"]:
-        return rng.standard_normal((steps, CHUNK, problem.process.normals), dtype=np.float32)
+    def normals(steps: int) -> Float[Array, "steps paths m"]:
+        return jnp.asarray(rng.standard_normal((steps, CHUNK, problem.process.normals), dtype=np.float32))
 
     expand = jnp.asarray(np.mean(_ends(problem, x, normals(1))), dtype=np.float32)
     count, total, squares = 0, 0.0, 0.0

@@ -83,9 +83,9 @@ class _Recursion:
         noises = self.problem.process.noise_dim
         if n == 0:
             return np.zeros(len(t), np.float32), np.zeros((len(t), noises if self.weighted else 0), np.float32)
-        here = np.asarray(_terminal(self.problem, x))
+        here = np.asarray(_terminal(self.problem, jnp.asarray(x)))
         _, dt, _, y, dw = self._sample(t, x, self.samples**n, to_end=True)
-        change = np.asarray(_terminal(self.problem, y)) - np.repeat(here, self.samples**n)
+        change = np.asarray(_terminal(self.problem, jnp.asarray(y))) - np.repeat(here, self.samples**n)
         u, z = self._mean(change, dw, dt, len(t))
         u = u + here
         for lower in range(n):
@@ -108,13 +108,14 @@ class _Recursion:
             # r^2 has density 1 / (2 sqrt): more points near t, where W_h / h is large
             dt, weight = (left * r**2, 2 * left * r) if self.weighted else (left * r, left)
         xi = self.rng.standard_normal((len(t), self.problem.process.normals), dtype=np.float32)
-        y, dw = _step(self.problem, t, x, dt, xi)
+        y, dw = _step(self.problem, *map(jnp.asarray, (t, x, dt, xi)))
         return t + dt, dt, weight, np.asarray(y), np.asarray(dw)
 
     def _source(self, n: int, t: np.ndarray, x: np.ndarray) -> np.ndarray:
         """f(t, x, U_n)."""
         u, z = self.iterate(n, t, x)
-        return np.asarray(_source(self.problem, t, x, u, z if self.weighted else None))
+        inputs = map(jnp.asarray, (t, x, u, z) if self.weighted else (t, x, u))
+        return np.asarray(_source(self.problem, *inputs))
 
     def _mean(self, term: np.ndarray, dw: np.ndarray, dt: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
         """Mean of term (1, W_h / h) over the samples of each point."""
@@ -137,7 +138,7 @@ def _step(problem: ParabolicPDE, t: Array, x: Array, dt: Array, xi: Array) -> tu
 
 
 @eqx.filter_jit
-def _source(problem: ParabolicPDE, t: Array, x: Array, u: Array, z: Array | None) -> Float[Array, " b"]:
+def _source(problem: ParabolicPDE, t: Array, x: Array, u: Array, z: Array | None = None) -> Float[Array, " b"]:
     assert problem.source is not None
     if z is None:
         return jax.vmap(problem.source)(t, x, u, jnp.zeros_like(x))
