@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from uncurse import zoo
 
@@ -17,7 +18,9 @@ from .work_precision import UNCURSE
 COLOURS = {UNCURSE: "#0072b2", "linearised-mc": "#e69f00", "multilevel-picard": "#009e73", "deep-bsde": "#b2468a"}
 INK, MUTED, GRID = "#22272e", "#6b7480", "#e4e7eb"
 BOTTOM, TOP = 1e-6, 3.0
+SECONDS = [1, 3, 10, 30, 100]
 LEFT, RIGHT = 1.0, 200.0
+CROSSES = {"linearised-mc": "x", "multilevel-picard": "+", "deep-bsde": "1"}
 PROVED = ("unbiased", "two_sided")
 
 Run = dict[str, Any]
@@ -57,14 +60,20 @@ def draw(runs: list[Run], path: Path) -> None:
         _panel(axes, name, [run for run in runs if run["case"] == name])
     for axes in panels[len(names):]:
         axes.set_visible(False)
-    figure.supxlabel("seconds since the process started", color=INK, fontsize=10)
-    figure.supylabel("relative to |u|", color=INK, fontsize=10)
+    for axes in panels:
+        below = axes.get_subplotspec()
+        assert below is not None
+        axes.set_xlabel("seconds since the process started" if below.is_last_row() else "", color=INK, fontsize=8)
+        axes.set_ylabel("relative to |u|" if below.is_first_col() else "", color=INK, fontsize=8)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.savefig(path)
 
 
 def _panel(axes: Axes, name: str, runs: list[Run]) -> None:
     axes.set(xscale="log", yscale="log", xlim=(LEFT, RIGHT), ylim=(BOTTOM, TOP))
+    axes.xaxis.set_major_locator(FixedLocator(SECONDS))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -97,12 +106,12 @@ def _baseline(axes: Axes, runs: list[Run], truth: tuple[float, float] | None) ->
     """Crosses for true errors, joined by dots; an arrow at the top for an error beyond it."""
     if not runs or truth is None:
         return
-    colour = COLOURS[runs[0]["method"]]
+    colour, cross = COLOURS[runs[0]["method"]], CROSSES[runs[0]["method"]]
     seconds, errors = [r["seconds"] for r in runs], [error(r, truth) for r in runs]
     shown = [min(max(far, BOTTOM), TOP) for _, far in errors]
     axes.plot(seconds, shown, ":", color=colour, linewidth=1.2)
     for x, y, (near, far) in zip(seconds, shown, errors, strict=True):
-        axes.plot(x, y, "^" if far > TOP else "x", markersize=6, color=colour, clip_on=far <= TOP, zorder=3)
+        axes.plot(x, y, "^" if far > TOP else cross, markersize=7, color=colour, clip_on=far <= TOP, zorder=3)
         if near < far <= TOP:
             axes.plot([x, x], [max(near, BOTTOM), y], color=colour, linewidth=1.2)
 
@@ -114,7 +123,7 @@ def _legend() -> list[Line2D]:
     ring = Line2D([], [], label="uncurse: 99 % interval, half-width, an estimate", markerfacecolor="white", **solid)
     cross = Line2D([], [], color=blue, marker="x", linewidth=0.6, label="uncurse: true error")
     others = [
-        Line2D([], [], color=COLOURS[m], marker="x", linestyle=":", label=f"{m}: no interval, true error only")
+        Line2D([], [], color=COLOURS[m], marker=CROSSES[m], linestyle=":", label=f"{m}: no interval, true error only")
         for m in METHODS
     ]
     arrow = Line2D([], [], color=MUTED, marker="^", linestyle="", label="true error above 300 %")
