@@ -100,7 +100,7 @@ def linear_geometric() -> Experiment:
         source=lambda t, x, u, grad: -r * u, terminal=lambda x: x @ x,
     )
     truth = np.exp(-r) * float(x**2 @ np.exp(2 * mu + sigma**2))
-    return Experiment(problem, x, truth, Formula(lambda t, x: 0.5 * x @ x), _linear, Guarantee.unbiased, 0.2)
+    return Experiment(problem, x, truth, Formula(lambda t, x: 0.5 * x @ x), _linear, Guarantee.unbiased, 0.2, paths=4096)
 
 
 def linear_reverting() -> Experiment:
