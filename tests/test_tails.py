@@ -1,5 +1,7 @@
 """Means that a few paths carry: a normal interval is too short there, so it is widened, and in the end refused."""
 
+from itertools import pairwise
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def test_moments_of_parts_are_those_of_the_whole():
     columns = np.random.default_rng(0).lognormal(0.0, 1.5, (3, 500, 2))
     columns[0, 7, 1] = 1e4
     whole, cuts = Moments.of(columns), [0, 1, 2, 17, 400, 500]
-    parts = [Moments.of(columns[:, a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [Moments.of(columns[:, a:b]) for a, b in pairwise(cuts)]
     merged = parts[0]
     for part in parts[1:]:
         merged = merged.merge(part)
@@ -67,7 +69,7 @@ def test_what_is_constant_is_known():
 
 @pytest.mark.parametrize("unit", [1e-7, 1e7])
 def test_the_unit_of_u_does_not_matter(unit):
-    """Hopf and Cole, with g in another unit and the strength in its inverse. K was kept above 1e-6, whatever the unit."""
+    """Hopf and Cole, with g in another unit and the strength in its inverse. K was kept above 1e-6 in any unit."""
     problem = uc.ParabolicPDE(
         process=uc.Brownian(1, 1.0), horizon=1.0, source=lambda t, x, u, grad: -jnp.sum(grad**2) / unit / 2,
         terminal=lambda x: unit * x[0] ** 2 / 2,

@@ -32,8 +32,8 @@ class Result(enum.Enum):
     )
     bias_limited = "a part of the error that more samples cannot shrink is above the tolerance: see the budget"
     heavy_tailed = (
-        "a few paths carry the whole average, or none has met what makes u vary, so its error cannot be told: allow more "
-        "time, or move `at` to where the terminal condition and the source are felt"
+        "a few paths carry the whole average, or none has met what makes u vary, so its error cannot be told: allow "
+        "more time, or move `at` to where the terminal condition and the source are felt"
     )
     not_finite = "paths, or u along them, became infinite: does the source or the terminal condition blow up?"
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-
 # Standard errors are themselves estimates. The variance is taken at its own upper confidence limit, this many standard
 # errors up (99 %), and no mean is believed that fewer than `FEW` paths' worth of variance carries.
 CAUTION = 2.6
@@ -70,7 +69,7 @@ class Moments:
     def scaled(self, count: int) -> "Moments":
         """What `count` paths would give that scatter as these did."""
         factor = max(count - 1, 1) / max(self.count - 1, 1)
-        sums = (a * factor for a in (self.scatter, self.third, self.fourth))
+        sums = self.scatter * factor, self.third * factor, self.fourth * factor
         return Moments(count, self.mean, *sums, self.invalid)
 
     @property
