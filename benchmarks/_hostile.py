@@ -143,7 +143,7 @@ def untrained_network() -> Experiment:
 
 
 def standing_wave() -> Experiment:
-    """u = tanh(s / sqrt(2)), s = sum(x) / sqrt(d), stands still under u_t + Lap u + u - u^3 = 0; its range is touched."""
+    """u = tanh(s / sqrt(2)), s = sum(x) / sqrt(d), stands still under u_t + Lap u + u - u^3 = 0."""
     d, r = 4, math.sqrt(2.0)
     front = lambda x: jnp.tanh(jnp.sum(x) / math.sqrt(d) / r)       # noqa: E731
     problem = uc.ParabolicPDE(

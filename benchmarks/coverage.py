@@ -1,7 +1,7 @@
 """How often intervals hold the truth, over many seeds: `make coverage`, or coverage.py [SEEDS [NAME ...]]
 
-Certificates first, then whole calls of `solve`. A certificate is read at 95 % and at 99 % from the same paths; whole calls
-take turns. The exit status is 1 if anything lies outside its limits.
+Certificates first, then whole calls of `solve`. A certificate is read at 95 % and at 99 % from the same paths; whole
+calls take turns. The exit status is 1 if anything lies outside its limits.
 """
 
 import math
@@ -105,7 +105,8 @@ def of_solve(name: str, case: Whole, seeds: int) -> Row:
     off = off[np.isfinite(off).all(axis=1)]
     return Row(
         name, case.problem.dim, type(case.problem.process).__name__, guarantees.most_common(1)[0][0],
-        float(truth[worst]), counts, float(wide[bounded, worst].mean()) if bounded.any() else math.inf, float(np.abs(off[:, worst]).mean()),
+        float(truth[worst]), counts, float(wide[bounded, worst].mean()) if bounded.any() else math.inf,
+        float(np.abs(off[:, worst]).mean()),
         float(off[:, worst].mean()), float(off[:, worst].std()), int(np.sum(~bounded)), "", seeds,
     )  # fmt: skip
 
@@ -150,14 +151,14 @@ def write(rows: dict[str, list[Row]], seeds: int, seconds: float) -> None:
         f"{platform.python_version()}, JAX {jax.__version__}); seeds from {FIRST}. Binomial limits at {FALSE_ALARM:g}:",
         f"of {seeds} honest intervals {least} hold the truth, or more; a row with fewer seeds has its own limits.",
         "",
-        "`at 95 %`, `at 99 %`: intervals that held the truth. `half-width`: the mean, without intervals that are the whole",
-        "line, which `unbounded` counts; at 95 % for certificates, at both levels in turn for whole calls. `over error`:",
-        "that over the mean of |value - truth|; a normal mean has 2.5 at 95 %. `noise only`: what the sampling part alone",
-        "would hold at 95 %. Of several points the worst is shown.",
+        "`at 95 %`, `at 99 %`: intervals that held the truth. `half-width`: the mean, without intervals that are the",
+        "whole line, which `unbounded` counts; at 95 % for certificates, at both levels in turn for whole calls. `over",
+        "error`: that over the mean of |value - truth|; a normal mean has 2.5 at 95 %. `noise only`: what the sampling",
+        "part alone would hold at 95 %. Of several points the worst is shown.",
         "",
-        "A certificate is given a fixed surrogate, most of them wrong on purpose. Whole calls have default settings, but for",
-        "a method of `smoothing` in strength-20 and the rare events; even seeds at 99 %, odd ones at 95 %, fewer where one",
-        "takes long. An `unbiased` value is also compared with the truth over all seeds, to four standard errors.",
+        "A certificate is given a fixed surrogate, most of them wrong on purpose. Whole calls have default settings, but",
+        "for a method of `smoothing` in strength-20 and the rare events; even seeds at 99 %, odd ones at 95 %, fewer where",
+        "one takes long. An `unbiased` value is also compared with the truth over all seeds, to four standard errors.",
     ]
     for title, some in rows.items():
         lines += ["", f"## {title}", "", *HEADER, *(row.line() for row in some)]
