@@ -1,7 +1,7 @@
 """The tolerance loop: propose while that pays, then certify a frozen surrogate on fresh paths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -279,24 +279,41 @@ class Run:
     # --- certifying
 
     def _certify(self, proposal: _Proposal) -> tuple[Bounds, int, Result]:
-        """Fresh paths for a frozen surrogate, in a number fixed before; a sample that fell short is drawn anew."""
+        """Fresh paths for a frozen surrogate, in a number fixed before; half as many join a sample that fell short.
+
+        They join it: a sample drawn anew would forget the rare large value for which the first was found too small.
+        """
         wanted = proposal.offer.count
         hopeless = self.interrupted or wanted is None or not np.isfinite(proposal.variance)
         count = max(self._fewest, 4 * proposal.setting.sampler.width if hopeless else wanted or 0)
-        attempt = 0
+        attempt, moments = 0, None
         while True:
-            bounds, moments, complete = self._sample(proposal, count, attempt)
+            bounds, moments, complete = self._sample(proposal, count, attempt, moments)
             met = bool((bounds.half_width <= allowed(bounds.value, self.tolerance)).all())
             if met or moments.invalid or not complete or wanted is None or attempt == 2:
                 break
-            count, attempt = int(1.5 * count), attempt + 1
+            count, attempt = int(1.5 * moments.count), attempt + 1
+        if not moments.invalid and self._unseen(moments):
+            infinite = np.full_like(bounds.value, np.inf)
+            bounds, met = replace(bounds, low=-infinite, high=infinite, guarantee=Guarantee.estimate), False
         return bounds, moments.count, self._verdict(bounds, moments, met, complete)
+
+    def _unseen(self, moments: Moments) -> bool:
+        """Whether no path met anything that makes u vary, though g or f depends on where a path is.
+
+        A surrogate that is exact leaves rounding. No scatter at all means that g and f were constant where paths went:
+        a rare event that has not been seen, for all that one can tell.
+        """
+        assert self.source is not None
+        return not self.source.uniform and bool((moments.deviation[:, 0] == 0).any())
 
     def _verdict(self, bounds: Bounds, moments: Moments, met: bool, complete: bool) -> Result:
         if moments.invalid:
             return Result.not_finite
         if met:
             return Result.tolerance_met
+        if moments.heavy[:, 0].any() or self._unseen(moments):
+            return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
         if not complete or self.clock.elapsed > 0.9 * self.limit:
@@ -304,16 +321,19 @@ class Run:
         limited = bounds.bias > 0.5 * allowed(bounds.value, self.tolerance)
         return Result.bias_limited if limited.any() else Result.sampling_limited
 
-    def _sample(self, proposal: _Proposal, count: int, attempt: int) -> tuple[Bounds, Moments, bool]:
-        """One final sample of a fixed size, cut short only by the clock or the user."""
+    def _sample(
+        self, proposal: _Proposal, count: int, attempt: int, before: Moments | None
+    ) -> tuple[Bounds, Moments, bool]:
+        """A final sample brought to a fixed size, cut short only by the clock or the user."""
         certificate, y0, sampler = proposal.offer.certificate, proposal.y0, proposal.setting.sampler
         self.progress.stage("certificate")
         key = stream(self.seed, Purpose.certificate, attempt)
-        moments: Moments | None = None
+        moments, missing = before, count - (0 if before is None else before.count)
         complete = True
         with self.clock.stage("certify"):
             try:
-                for moments in sampler.moments(proposal.surrogate, y0, key, count, certificate):
+                for more in sampler.moments(proposal.surrogate, y0, key, missing, certificate):
+                    moments = more if before is None else before.merge(more)
                     bounds = certificate.bounds(moments, y0, self.z)
                     self.history.append(Snapshot(self.clock.elapsed, bounds.low, bounds.high, "certificate"))
                     self._show(bounds, moments.count / count)

@@ -94,8 +94,9 @@ class Lipschitz(AbstractCertificate):
                 low = np.maximum(low, mean[:, 1] - error[:, 1])
             else:
                 high = np.minimum(high, mean[:, 1] + error[:, 1])
-        value = (low + high) / 2
         sampling = error[:, 0]
-        gap = np.maximum((high - low) / 2 - sampling, 0.0)
+        with np.errstate(invalid="ignore"):     # an end may be infinite
+            value, gap = (low + high) / 2, np.fmax((high - low) / 2 - sampling, 0.0)
+        value = np.where(np.isfinite(value), value, mean[:, 0])
         budget = {"sampling": sampling, "linearisation": gap, "time step": np.zeros_like(value)}
         return Bounds(value, low, high, budget, Guarantee.two_sided)
