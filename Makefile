@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench coverage clean
+.PHONY: help demo test check docs bench coverage clean
 
 help:
 	@echo "make demo      solve a 100-dimensional Hamilton-Jacobi-Bellman equation, write demo.png"
 	@echo "make test      run the tests"
 	@echo "make check     lint and check types"
-	@echo "make bench     time the zoo, each case in a fresh process"
+	@echo "make docs      build the documentation into site/; read site/index.html"
+	@echo "make bench     time the zoo and three published methods, each run in a fresh process: half an hour or more"
 	@echo "make coverage  count how often intervals hold the truth, over many seeds"
 	@echo "make clean     remove what the above wrote, but for $(VENV)"
 
@@ -20,17 +21,24 @@ test: $(VENV)/.has-dev
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.has-dev
-	$(BIN)/ruff check uncurse tests examples
+	$(BIN)/ruff check uncurse tests examples benchmarks
 	$(BIN)/pyright
 
+docs: $(VENV)/.has-docs
+	$(BIN)/mkdocs build --strict --quiet
+
+# Exit status 1 of `uncurse bench` says that some tolerance was not met in that time, which is no reason to stop.
 bench: $(VENV)/.has-plot
-	$(BIN)/uncurse bench --write benchmarks/results/bench.md
+	mkdir -p benchmarks/results
+	$(BIN)/uncurse bench --time-limit 60 --write benchmarks/results/bench.md || test $$? -eq 1
+	$(BIN)/python -m benchmarks.work_precision --quick
+	$(BIN)/python -m benchmarks.page
 
 coverage: $(VENV)/.has-dev
 	$(BIN)/python benchmarks/coverage.py
 
 clean:
-	rm -rf demo*.png dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo*.png site dist build .pytest_cache .ruff_cache .hypothesis
 	find uncurse tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp a set of packages, so that each is installed once, and again when pyproject.toml changes.
@@ -41,6 +49,10 @@ $(VENV)/.has-plot: pyproject.toml | $(BIN)/python
 $(VENV)/.has-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[dev,plot]'
 	@touch $@ $(VENV)/.has-plot
+
+$(VENV)/.has-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
 
 # The first interpreter that is new enough.
 $(BIN)/python:

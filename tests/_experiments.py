@@ -21,7 +21,7 @@ from uncurse.classical import grid
 from uncurse.surrogates import AbstractSurrogate, Smoothed
 
 LEVEL = 0.95        # of each interval: low enough that an interval which is too short is seen
-Z95 = NormalDist().inv_cdf((1 + LEVEL) / 2)
+Z95, Z99 = (NormalDist().inv_cdf((1 + level) / 2) for level in (LEVEL, 0.99))
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,17 @@ class Count:
 
     seeds: int
     held: int               # intervals that hold the truth
+    held99: int             # the same, of those at 99 % from the same paths
     noise_only: int         # those that would, if they had their sampling part alone
-    half_width: float       # mean
-    bias: float             # |mean value - truth|
+    unbounded: int          # intervals with both ends infinite
+    half_width: float       # mean, of the others
+    error: float            # mean |value - truth|
+    signed_bias: float      # mean value - truth
+    scatter: float          # of the value
+
+    @property
+    def bias(self) -> float:
+        return abs(self.signed_bias)
 
     @property
     def coverage(self) -> float:
@@ -72,11 +80,18 @@ def count(experiment: Experiment, seeds: int, first: int = 0) -> Count:
             certificate = certificate.tuned(paths_of(sampler, e.surrogate, y0, e.paths, 2_000_000 + seed)[0].fine, y0)
         bounds = bounds_of(certificate, chunk, y0, Z95)
         assert bounds.guarantee is e.guarantee, bounds.guarantee
-        found.append([bounds.low[0], bounds.high[0], bounds.value[0], bounds.budget["sampling"][0]])
-    low, high, value, sampling = np.array(found).T
+        wide = bounds_of(certificate, chunk, y0, Z99)
+        ends = bounds.low[0], bounds.high[0], wide.low[0], wide.high[0]
+        found.append([*ends, bounds.value[0], bounds.budget["sampling"][0]])
+    low, high, low99, high99, value, sampling = np.array(found).T
+    widths = np.array([high - value, value - low])
+    widths = np.where(np.isfinite(widths), widths, -np.inf).max(axis=0)      # the finite end, of a bound on one side
+    bounded = np.isfinite(widths)
     return Count(
-        seeds, int(np.sum((low <= e.truth) & (e.truth <= high))), int(np.sum(np.abs(value - e.truth) <= sampling)),
-        float(np.mean(np.maximum(high - value, value - low))), abs(float(np.mean(value) - e.truth)),
+        seeds, int(np.sum((low <= e.truth) & (e.truth <= high))), int(np.sum((low99 <= e.truth) & (e.truth <= high99))),
+        int(np.sum(np.abs(value - e.truth) <= sampling)), seeds - int(bounded.sum()),
+        float(np.mean(widths[bounded])) if bounded.any() else np.inf,
+        float(np.mean(np.abs(value - e.truth))), float(np.mean(value) - e.truth), float(np.std(value)),
     )
 
 
@@ -100,7 +115,8 @@ def linear_geometric() -> Experiment:
         source=lambda t, x, u, grad: -r * u, terminal=lambda x: x @ x,
     )
     truth = np.exp(-r) * float(x**2 @ np.exp(2 * mu + sigma**2))
-    return Experiment(problem, x, truth, Formula(lambda t, x: 0.5 * x @ x), _linear, Guarantee.unbiased, 0.2)
+    surrogate = Formula(lambda t, x: 0.5 * x @ x)
+    return Experiment(problem, x, truth, surrogate, _linear, Guarantee.unbiased, 0.2, paths=4096)
 
 
 def linear_reverting() -> Experiment:

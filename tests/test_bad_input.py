@@ -140,6 +140,7 @@ BOUNDS = {
     "curvature negative": ({"curvature": -1.0}, ValueError, "curvature must be at least 0"),
     "gradient_slope negative": ({"gradient_slope": -1.0}, ValueError, "gradient_slope"),
     "gradient_curvature inf": ({"gradient_curvature": INF}, ValueError, "gradient_curvature must be finite"),
+    "gradient_directions 0": ({"gradient_directions": 0}, ValueError, "gradient_directions"),
     "curvature text": ({"curvature": "small"}, TypeError, "curvature"),
 }
 

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _problems import POINT, ZERO, Formula, T, at_once, bent, holds, known, made, sampler_of, square, wave
+from _problems import POINT, ZERO, Formula, T, Z, at_once, bent, holds, known, made, sampler_of, square, wave
 
 from uncurse import Guarantee
-from uncurse.certificates import GradientSmooth, Linear, Lipschitz, Value, fallback
+from uncurse.certificates import Directional, GradientSmooth, Linear, Lipschitz, Scheme, Value, fallback
+from uncurse.certificates._paths import read_noise, twin, words
 from uncurse.classical import grid, quadrature
 from uncurse.problems import ParabolicPDE, SourceBounds
 from uncurse.processes import Brownian, GeometricBrownian, OrnsteinUhlenbeck
+from uncurse.statistics import draw_bits
 
 # --- theorem 1: linear --------------------------------------------------------------------------------------------
 
@@ -231,6 +233,59 @@ def test_lipschitz_is_sharp_enough_to_see_the_kink():
         bounds = at_once(problem, theorem, Formula(lambda t, x, s: s * x[0], slope), [0.0], y0=[0.0])
         assert holds(bounds, delta * T)
     assert abs(bounds.low[0] - delta * T) < 1e-4     # the right policy: the convex end is the value itself
+
+
+def one_kink(**more):
+    """f = 0.15 |sum grad|: df/dz jumps by 0.3 sqrt(3) / 0.5, along (1, 1, 1) alone."""
+    jump = 0.3 * np.sqrt(3) / 0.5
+    return made(
+        wave, lambda u, grad: 0.15 * jnp.abs(jnp.sum(grad)), Brownian(3, 0.5),
+        bounds=SourceBounds(gradient_slope=jump, **more),
+    )
+
+
+def test_directional_holds_the_truth_and_is_narrower():
+    problem, truth = one_kink(gradient_directions=1), float(wave(0.0, jnp.asarray(POINT)))
+    source = known(problem)
+    np.testing.assert_allclose(np.abs(source.directions.value), np.full((1, 3), 3**-0.5), rtol=1e-5)
+    plain = replace(Lipschitz.of(source, T, T / 5), shape=None)
+    sharp = Directional.of(source, plain)
+    biases = []
+    for scale in (-1.0, 0.0, 1.0, 2.0):
+        surrogate = Formula(bent, 0.1, scale)
+        narrow, wide = (at_once(problem, theorem, surrogate, POINT, y0=[truth]) for theorem in (sharp, plain))
+        assert narrow.guarantee is Guarantee.two_sided and holds(narrow, truth) and holds(wide, truth)
+        np.testing.assert_allclose(narrow.value, wide.value)
+        assert narrow.half_width[0] < 0.8 * wide.half_width[0]
+        biases.append(abs(narrow.value[0] - truth) - narrow.budget["sampling"][0])
+    assert max(biases) > 0.02       # noise alone would not have held the truth
+
+
+def test_directional_is_off_without_directions_and_refuses_wrong_ones():
+    source = known(one_kink())
+    assert source.directions is None and Directional.of(source, Lipschitz.of(source, T, T / 5)) is None
+    two = made(
+        wave, lambda u, grad: jnp.abs(grad[0]) + jnp.abs(grad[1] - grad[2]), Brownian(3, 0.5),
+        bounds=SourceBounds(gradient_slope=9.0, gradient_directions=1),
+    )
+    with pytest.raises(ValueError, match=r"gradient_directions=1.*2 directions"):
+        known(two)
+
+
+def test_twins_differ_along_the_directions_alone():
+    process, n = Brownian(3, 0.5), 2**16
+    scheme = Scheme(1, random_time=True, second_order=False, track=False)
+    basis = jnp.asarray([[0.6, 0.8, 0.0]])
+    bits = draw_bits(jax.random.key(0), (), (n, words(process, scheme, 1)))
+    noise, other = read_noise(process, scheme, bits), twin(process, scheme, bits, basis)
+    for a, b in ((noise.first, other.first), (noise.second, other.second)):
+        a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+        outside = np.array([[-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+        np.testing.assert_allclose(a @ outside.T, b @ outside.T, atol=2e-6)
+        along, fresh = a @ np.array(basis[0]), b @ np.array(basis[0])
+        for product, exact in ((along * fresh, 0), (fresh, 0), (fresh**2, 1)):
+            assert abs(product.mean() - exact) <= Z * product.std() / np.sqrt(n)
+    np.testing.assert_array_equal(noise.cut, other.cut)
 
 
 # --- theorem 4: nonlinear in u ------------------------------------------------------------------------------------

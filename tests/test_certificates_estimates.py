@@ -11,11 +11,11 @@ from _problems import POINT, Formula, T, W, Z, bent, bounds_of, holds, known, ma
 
 from uncurse import Guarantee
 from uncurse.certificates import Linear, Sampler, Stepped, fallback
-from uncurse.certificates._paths import draw
+from uncurse.certificates._paths import read_noise, words
 from uncurse.certificates.step import coarsen
 from uncurse.problems import ParabolicPDE
 from uncurse.processes import Brownian, Diffusion
-from uncurse.statistics import Moments
+from uncurse.statistics import Moments, draw_bits, normal, uniform
 
 # --- theorem 5: both together -------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ def test_stepped_corrects_the_value_and_its_estimate_halves_with_the_step(kind):
         chunk, y0 = paths_of(sampler, surrogate, truth, 2**16)
         bounds = bounds_of(theorem, chunk, y0)
         assert bounds.guarantee is Guarantee.estimate and holds(bounds, truth)
-        fine, coarse = (np.asarray(c.total, dtype=np.float64) for c in (chunk.fine, chunk.coarse))
+        fine, coarse = (np.asarray(c.total, dtype=np.float64) for c in (chunk.fine, chunk.coupled))
         shifts.append((fine - coarse).mean())
         errors.append(bounds.value[0] - truth)
         assert abs(bounds.budget["time step"][0]) > 0.9 * abs(shifts[-1])
@@ -86,8 +86,9 @@ def test_coarse_noise_is_the_same_noise():
     process = Diffusion(1, lambda t, x: -x, lambda t, x: jnp.ones((1, 1), dtype=x.dtype))
     scheme = sampler_of(ParabolicPDE(process=process, source=lambda t, x, u, grad: jnp.sin(u), terminal=lambda x: x[0],
                                      horizon=T), [0.0], 4).scheme
-    fine = draw(jax.random.key(0), process, scheme, 50_000)
-    coarse = coarsen(fine, jax.random.key(1))
+    bits = draw_bits(jax.random.key(0), (), (4, 50_000, words(process, scheme)))
+    fine = read_noise(process, scheme, bits)
+    coarse = jax.vmap(coarsen)(jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), fine))
 
     def increments(noise, h):
         first, second = np.asarray(noise.first)[..., 0], np.asarray(noise.second)[..., 0]
@@ -138,3 +139,14 @@ def test_points_and_chunks_do_not_mix():
     np.testing.assert_allclose(streamed.mean[:, 0], bounds.value, rtol=1e-6)
     flat = np.asarray(chunk.fine.total).ravel()
     assert len(np.unique(flat)) == flat.size
+
+
+def test_bits_make_uniforms_and_normals():
+    n = 2**20
+    u = np.sort(np.asarray(uniform(draw_bits(jax.random.key(1), (2, 3), (n,))), dtype=np.float64))
+    assert np.abs(u - (np.arange(n) + 0.5) / n).max() < 2.7 / np.sqrt(n)        # Kolmogorov, at 1e-6
+    z = np.asarray(normal(draw_bits(jax.random.key(1), (2, 4), (n,))), dtype=np.float64)
+    for power, exact in ((1, 0), (2, 1), (3, 0), (4, 3), (6, 15)):
+        assert abs((z**power).mean() - exact) <= Z * (z**power).std() / np.sqrt(n)
+    ends = np.asarray(normal(jnp.asarray([0, 2**32 - 1], dtype=jnp.uint32)))
+    assert ends[0] == -ends[1] and 5 < ends[1] < 6      # symmetric and finite at both ends

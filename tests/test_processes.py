@@ -240,7 +240,7 @@ def noise():
     rng = np.random.default_rng(3)
     shape = (STEPS, KERNEL_PATHS)
     first, second, area = (rng.normal(size=(*shape, 2)) for _ in range(3))
-    return Noise(*(a.astype(np.float32) for a in (first, second, rng.uniform(size=shape), area)))
+    return Noise(*(a.astype(np.float32) for a in (first, second, rng.uniform(size=shape), area, np.zeros(shape))))
 
 
 def run(jit):
@@ -248,7 +248,7 @@ def run(jit):
     scheme = Scheme(STEPS, random_time=True, second_order=True, track=False)
 
     def kernel(starts, y0, noise):
-        return simulate(Model.of(PROBLEM), PROPOSED, scheme, starts, y0, noise)[0]
+        return simulate(Model.of(PROBLEM), PROPOSED, scheme, starts, y0, noise, lambda step: step)[0]
 
     return starts, (jax.jit(kernel) if jit else kernel)(starts, 0.3 * starts[:, 0], Noise(*map(jnp.asarray, noise())))
 
@@ -257,7 +257,7 @@ def in_numpy(x, y):
     """S and the mismatch of one path set, from the docstring of `_paths`, in float64."""
     sigma, f, h = np.array([0.7, 0.4], dtype=np.float32).astype(float), lambda u: u - u**3, T / STEPS
     total, log_gamma = np.zeros(len(x)), np.zeros(len(x))
-    for k, (xi1, xi2, cut, area) in enumerate(zip(*(a.astype(np.float64) for a in noise()), strict=True)):
+    for k, (xi1, xi2, cut, area, _) in enumerate(zip(*(a.astype(np.float64) for a in noise()), strict=True)):
         q = (1 + k * h) * (SLOPE + CURVE * x + CUBE * x**2 / 2)
         n = q / np.linalg.norm(q, axis=1, keepdims=True)
         hessian = (1 + k * h) * (CURVE + CUBE * x)          # diagonal; projected to other (I - n n^T) + along n n^T

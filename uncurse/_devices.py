@@ -39,6 +39,17 @@ def on_each(function: Callable[[Any, Own], Result], shared: Any, own: Own) -> Re
     return jax.shard_map(here, mesh=_mesh(), in_specs=(copied, split), out_specs=split, check_vma=False)(arrays, own)
 
 
+def split(make: Callable[[int], Any], shape: tuple[int, ...]) -> jax.Array:
+    """make(i), of that shape, on device i: what `on_each` takes. Each process makes those of its own devices alone."""
+    count, sharding = jax.device_count(), NamedSharding(_mesh(), PartitionSpec(AXIS))
+
+    def one(index: tuple[slice, ...] | None) -> Any:
+        assert index is not None
+        return make(index[0].start or 0)[None]
+
+    return jax.make_array_from_callback((count, *shape), sharding, one)
+
+
 def gathered(tree: Result) -> Result:
     """All of it on every device, so that every process can read it; called inside a jit."""
     return jax.lax.with_sharding_constraint(tree, NamedSharding(_mesh(), PartitionSpec()))

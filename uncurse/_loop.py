@@ -1,7 +1,7 @@
 """The tolerance loop: propose while that pays, then certify a frozen surrogate on fresh paths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ PerPoint = Float[np.ndarray, " n"]
 
 STEPS = 10                  # of time; few steps cost variance, not bias
 MOST_STEPS = 80
-PILOT = 4096                # paths over all points, at most, that size the final sample
+PILOT = 2048                # paths over all points, at most, that size the final sample
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
@@ -169,8 +169,8 @@ class Run:
 
     def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> _Proposal:
         """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
-        y0, rate = self._centre(setting, state.surrogate, guess)
-        chunk, _ = self._pilot(setting, state.surrogate, y0)
+        y0 = self._centre(setting, state.surrogate, guess)
+        chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         seconds = np.inf if offer.count is None else max(offer.count, self._fewest) * len(y0) * rate
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
@@ -184,18 +184,17 @@ class Run:
         self._show(offer.bounds, None, method.name)
         return _Proposal(method, state, setting, y0, offer, seconds, relative, proved_bias)
 
-    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[PerPoint, float]:
-        """y0 such that E S = y0, to within its scatter; and the seconds that a path takes."""
-        rate = 0.0
+    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
+        """y0 such that E S = y0, to within its scatter."""
         for _ in range(6):
-            chunk, rate = self._pilot(setting, surrogate, y0)
+            chunk, _ = self._pilot(setting, surrogate, y0, PILOT // 4)
             total = np.asarray(chunk.fine.total, dtype=np.float64)
             mean, spread = total.mean(axis=1), total.std(axis=1)
             settled = np.abs(mean - y0) <= 0.5 * spread + 1e-6 * np.abs(mean)
             y0 = mean
             if settled.all() or not np.isfinite(mean).all():
                 break
-        return y0, rate
+        return y0
 
     def _choose(
         self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, chunk: Chunk, rate: float
@@ -227,11 +226,14 @@ class Run:
             return True
         return proposal.variance < GAIN * best.variance
 
-    def _pilot(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[Chunk, float]:
-        """Fresh pilot paths, and the seconds that one takes where all devices are busy."""
+    def _pilot(
+        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, paths: int
+    ) -> tuple[Chunk, float]:
+        """Fresh pilot paths, about `paths` over all points, and the seconds that one takes where all devices are
+        busy."""
         self.pilots += 1
         n, begin = len(y0), self._working
-        count = max(PILOT // n, 64) if setting.rows >= 256 else max(PILOT // (8 * n), 32)
+        count = max(paths // n, 64) if setting.rows >= 64 else max(paths // (8 * n), 32)
         with self.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.seed, Purpose.pilot, self.pilots), count)
         return chunk, (self._working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))
@@ -242,7 +244,7 @@ class Run:
 
     def _setting(self, steps: int) -> Setting:
         assert self.source is not None
-        rows = rows_for(self.problem.dim, 8)
+        rows = rows_for(self.problem.dim, 2 * STEPS)
         return Setting(self.problem, self.source, self.points, steps, rows, self.seed)
 
     def _steps(self) -> int:
@@ -260,15 +262,15 @@ class Run:
     def _baseline(self) -> Estimate:
         """E g(X_T): the answer without f."""
         model, n = Model.of(self.problem), len(self.points)
-        rows = rows_for(self.problem.dim, 1)
-        count = -(-max(4 * PILOT // n, 64) // max(rows // min(n, rows), 1))
+        rows, key = rows_for(self.problem.dim, 1), stream(self.seed, Purpose.baseline)
+        count = -(-max(8 * PILOT // n, 64) // max(rows // min(n, rows), 1))
         parts = []
         with self.clock.stage("certify"):
             for first in range(0, n, rows):
                 block = self.points[first : first + rows]
                 starts = jnp.asarray(np.repeat(block, max(rows // len(block), 1), axis=0), dtype=np.float32)
-                keys = (stream(self.seed, Purpose.baseline, first, i) for i in range(count))
-                values = [np.asarray(terminal_values(model, STEPS, starts, k)).reshape(len(block), -1) for k in keys]
+                drawn = (terminal_values(model, STEPS, starts, key, (first, i)) for i in range(count))
+                values = [np.asarray(v).reshape(len(block), -1) for v in drawn]
                 parts.append(np.concatenate(values, axis=1).astype(np.float64))
         moments = Moments.concatenate([Moments.of(p[..., None]) for p in parts])
         value, half = moments.mean[:, 0], self.z * moments.error[:, 0]
@@ -277,24 +279,41 @@ class Run:
     # --- certifying
 
     def _certify(self, proposal: _Proposal) -> tuple[Bounds, int, Result]:
-        """Fresh paths for a frozen surrogate, in a number fixed before; a sample that fell short is drawn anew."""
+        """Fresh paths for a frozen surrogate, in a number fixed before; half as many join a sample that fell short.
+
+        They join it: a sample drawn anew would forget the rare large value for which the first was found too small.
+        """
         wanted = proposal.offer.count
         hopeless = self.interrupted or wanted is None or not np.isfinite(proposal.variance)
         count = max(self._fewest, 4 * proposal.setting.sampler.width if hopeless else wanted or 0)
-        attempt = 0
+        attempt, moments = 0, None
         while True:
-            bounds, moments, complete = self._sample(proposal, count, attempt)
+            bounds, moments, complete = self._sample(proposal, count, attempt, moments)
             met = bool((bounds.half_width <= allowed(bounds.value, self.tolerance)).all())
             if met or moments.invalid or not complete or wanted is None or attempt == 2:
                 break
-            count, attempt = int(1.5 * count), attempt + 1
+            count, attempt = int(1.5 * moments.count), attempt + 1
+        if not moments.invalid and self._unseen(moments):
+            infinite = np.full_like(bounds.value, np.inf)
+            bounds, met = replace(bounds, low=-infinite, high=infinite, guarantee=Guarantee.estimate), False
         return bounds, moments.count, self._verdict(bounds, moments, met, complete)
+
+    def _unseen(self, moments: Moments) -> bool:
+        """Whether no path met anything that makes u vary, though g or f depends on where a path is.
+
+        A surrogate that is exact leaves rounding. No scatter at all means that g and f were constant where paths went:
+        a rare event that has not been seen, for all that one can tell.
+        """
+        assert self.source is not None
+        return not self.source.uniform and bool((moments.deviation[:, 0] == 0).any())
 
     def _verdict(self, bounds: Bounds, moments: Moments, met: bool, complete: bool) -> Result:
         if moments.invalid:
             return Result.not_finite
         if met:
             return Result.tolerance_met
+        if moments.heavy[:, 0].any() or self._unseen(moments):
+            return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
         if not complete or self.clock.elapsed > 0.9 * self.limit:
@@ -302,16 +321,19 @@ class Run:
         limited = bounds.bias > 0.5 * allowed(bounds.value, self.tolerance)
         return Result.bias_limited if limited.any() else Result.sampling_limited
 
-    def _sample(self, proposal: _Proposal, count: int, attempt: int) -> tuple[Bounds, Moments, bool]:
-        """One final sample of a fixed size, cut short only by the clock or the user."""
+    def _sample(
+        self, proposal: _Proposal, count: int, attempt: int, before: Moments | None
+    ) -> tuple[Bounds, Moments, bool]:
+        """A final sample brought to a fixed size, cut short only by the clock or the user."""
         certificate, y0, sampler = proposal.offer.certificate, proposal.y0, proposal.setting.sampler
         self.progress.stage("certificate")
         key = stream(self.seed, Purpose.certificate, attempt)
-        moments: Moments | None = None
+        moments, missing = before, count - (0 if before is None else before.count)
         complete = True
         with self.clock.stage("certify"):
             try:
-                for moments in sampler.moments(proposal.surrogate, y0, key, count, certificate):
+                for more in sampler.moments(proposal.surrogate, y0, key, missing, certificate):
+                    moments = more if before is None else before.merge(more)
                     bounds = certificate.bounds(moments, y0, self.z)
                     self.history.append(Snapshot(self.clock.elapsed, bounds.low, bounds.high, "certificate"))
                     self._show(bounds, moments.count / count)

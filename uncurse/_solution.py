@@ -31,6 +31,10 @@ class Result(enum.Enum):
         "sampling would take too long at this variance: allow a larger rtol, or declare the problem's structure"
     )
     bias_limited = "a part of the error that more samples cannot shrink is above the tolerance: see the budget"
+    heavy_tailed = (
+        "a few paths carry the whole average, or none has met what makes u vary, so its error cannot be told: allow "
+        "more time, or move `at` to where the terminal condition and the source are felt"
+    )
     not_finite = "paths, or u along them, became infinite: does the source or the terminal condition blow up?"
 
     @property

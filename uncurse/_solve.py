@@ -31,7 +31,8 @@ def solve(
     Args:
         problem: the equation.
         at: where u is wanted at t = 0: (d,) or (n, d).
-        rtol, atol: the half-width of the interval is at most max(atol, rtol |value|), for each point.
+        rtol: relative tolerance: the half-width of the interval is at most max(atol, rtol |value|), for each point.
+        atol: absolute tolerance, in units of u.
         confidence: of the interval, for each point.
         method: "smoothing", "picard", "features", "network", a method object, or None to let the run choose.
         seed: of every random number; the same seed gives the same answer on the same machine.

@@ -155,7 +155,7 @@ def _whole(power: Any) -> int | None:
 
 def operations(closed: core.ClosedJaxpr) -> list[core.JaxprEqn]:
     """The operations that the result needs, in order: what does not matter can neither spoil nor slow anything."""
-    needed, kept = set(closed.jaxpr.outvars), []
+    needed, kept = {v for v in closed.jaxpr.outvars if not isinstance(v, core.Literal)}, []      # g = 1 is a literal
     for eqn in reversed(closed.jaxpr.eqns):
         if any(v in needed for v in eqn.outvars):
             kept.append(eqn)

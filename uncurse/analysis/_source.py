@@ -33,12 +33,14 @@ class Source:
     affine_in_value: bool
     affine_in_gradient: bool
     smooth: bool              # no kink in (u, grad)
+    uniform: bool             # neither f nor g depends on x: then u does not either
     shape: Bound | None       # "convex" or "concave" in (u, grad) jointly
     value_range: Bound | None = None            # (low, high) for u
     slope: Bound | None = None                  # (low, high) for df/du
     curvature: Bound | None = None              # of d2f/du2
     gradient_slope: Bound | None = None         # diameter of df/dz
     gradient_curvature: Bound | None = None     # Lipschitz constant of df/dz in z
+    directions: Bound | None = None             # (k, m): an orthonormal basis of the space in which df/dz varies
     quadratic: float | None = None              # c if f = c |z|^2 + affine in grad, exactly
 
     @property
@@ -80,11 +82,14 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
                 facts["shape"] = Bound("convex" if low >= 0 else "concave", "proved")
             if high - low <= 1e-5 * max(abs(low), abs(high)):
                 quadratic = (low + high) / 4
+    if declared.gradient_directions is not None and not gradient.affine and _plain(problem.process):
+        facts["directions"] = Bound(_directions(problem, at, declared.gradient_directions), "declared")
     if gradient.independent and not value.independent:
         _prove_value_bounds(problem, at, facts, point.independent)
     return Source(
         uses_point=not point.independent, uses_value=not value.independent, uses_gradient=not gradient.independent,
         affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=smooth,
+        uniform=shape(X).independent and shape_in(problem.terminal, (vector,), (0,)).independent,
         quadratic=quadratic, **{"shape": None, **facts},
     )
 
@@ -104,6 +109,33 @@ def _prove_value_bounds(problem: ParabolicPDE, at: np.ndarray, facts: dict[str, 
             proved = bound(problem, reach)
             if proved is not None:
                 facts[name] = Bound(proved, origin)
+
+
+def _plain(process: AbstractProcess) -> bool:
+    """Whether the normals of a step are its Brownian increments, and no more."""
+    return process.exact and process.normals == process.noise_dim
+
+
+def _directions(problem: ParabolicPDE, at: np.ndarray, k: int) -> np.ndarray:
+    """An orthonormal basis (k, m) of the space of dimension k in which df/dz varies, as declared."""
+    process, rng, d = problem.process, np.random.default_rng(0), problem.dim
+
+    def slope(t: Any, x: Any, u: Any, grad: Any) -> Any:
+        b = jax.grad(problem.source, argnums=GRAD)(t, x, u, grad)       # type: ignore[arg-type]
+        return process.whiten(t, x, process.tilt(x, b))
+
+    m = 2 * k + 62
+    points = at[rng.integers(0, len(at), m)] * (1 + 0.1 * rng.uniform(-1, 1, (m, d)))
+    draws = rng.uniform(0, problem.horizon, m), points, rng.standard_normal(m), rng.standard_normal((m, d))
+    slopes = np.asarray(jax.jit(jax.vmap(slope))(*(a.astype(np.float32) for a in draws)), dtype=np.float64)
+    _, sizes, basis = np.linalg.svd(slopes - slopes.mean(axis=0), full_matrices=False)
+    found = int((sizes > 1e-3 * sizes[0]).sum())
+    if found > k:
+        raise ValueError(
+            f"gradient_directions={k} is not what f does: at random points df/dz varied in {found} directions. "
+            "Declare that many, or leave it out."
+        )
+    return basis[:k]
 
 
 def _constant_hessian(problem: ParabolicPDE, inputs: tuple) -> tuple[float, float] | None:

@@ -18,6 +18,7 @@ from ._select import allowed as allowed
 from ._select import fallback as fallback
 from ._select import offers as offers
 from ._select import theorems as theorems
+from .directional import Directional as Directional
 from .gradient_smooth import GradientSmooth as GradientSmooth
 from .linear import Linear as Linear
 from .lipschitz import Lipschitz as Lipschitz

@@ -1,7 +1,7 @@
 """What every certificate is: columns to average over paths, and a theorem that turns their means into an interval."""
 
 import abc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -50,8 +50,20 @@ class AbstractCertificate(abc.ABC):
 
     def predict(self, pilot: Moments, y0: PerPoint, z: float, count: int) -> Bounds:
         """What `bounds` would be with `count` paths that scatter as the pilot's did."""
-        factor = max(count - 1, 1) / max(pilot.count - 1, 1)
-        return self.bounds(replace(pilot, count=count, scatter=pilot.scatter * factor), y0, z)
+        return self.bounds(pilot.scaled(count), y0, z)
+
+
+class AbstractPairCertificate(AbstractCertificate):
+    """A certificate that averages over pairs of coupled paths."""
+
+    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
+        raise TypeError(f"{type(self).__name__} needs coupled paths too: call pair_columns")
+
+    @abc.abstractmethod
+    def pair_columns(
+        self, paths: Columns[PerPath], coupled: Columns[PerPath], y0: PerPoint
+    ) -> Float[np.ndarray, "n paths k"]:
+        """What to average; the first column carries the value."""
 
 
 def stack(*columns: PerPath) -> Float[np.ndarray, "n paths k"]:
@@ -67,7 +79,7 @@ def unbounded(value: PerPoint, sampling: PerPoint) -> Bounds:
 
 def upper_mean(moments: Moments, k: int, z: float) -> PerPoint:
     """An upper confidence limit for the mean of a column that is never negative."""
-    return np.maximum(moments.mean[:, k] + z * moments.error[:, k], 0.0)
+    return np.maximum(moments.mean[:, k] + z * moments.cautious_error[:, k], 0.0)
 
 
 def growth_integral(rate: float, horizon: float, power: float) -> float:

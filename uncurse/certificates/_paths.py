@@ -24,11 +24,13 @@ from typing import Generic, NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+import numpy as np
+from jaxtyping import Array, Float, UInt32
 
 from ..analysis import Source
 from ..problems import ParabolicPDE
 from ..processes import AbstractProcess, mean_decay
+from ..statistics import normal, uniform
 from ..surrogates import AbstractSurrogate
 
 Scalar = Float[Array, ""]
@@ -42,14 +44,20 @@ class Model(eqx.Module):
     source: Callable = eqx.field(static=True)
     terminal: Callable = eqx.field(static=True)
     horizon: float = eqx.field(static=True)
+    directions: Float[Array, "k m"] | None = None       # of noise, along which f_z varies; None: unknown
 
     @staticmethod
-    def of(problem: ParabolicPDE, value_range: tuple[float, float] | None = None) -> "Model":
+    def of(
+        problem: ParabolicPDE,
+        value_range: tuple[float, float] | None = None,
+        directions: Float[np.ndarray, "k m"] | None = None,
+    ) -> "Model":
         """With a range that u is known to keep, f is continued affinely in u outside it: u stays the same, and what is
         known of f on the range holds wherever yhat strays."""
         assert problem.source is not None
         source = problem.source if value_range is None else Extended(problem.source, *map(float, value_range))
-        return Model(problem.process, source, problem.terminal, problem.horizon)
+        basis = None if directions is None else jnp.asarray(directions, dtype=np.float32)
+        return Model(problem.process, source, problem.terminal, problem.horizon, basis)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ class Scheme:
 
 
 Entry = TypeVar("Entry")
+Draws = TypeVar("Draws")
 
 
 class Columns(NamedTuple, Generic[Entry]):
@@ -120,22 +129,40 @@ class Trace(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard normals of the two halves of each step, and where the step is cut."""
+    """Standard normals of the two halves of a step, and where the step is cut: for one step, or with steps in front."""
 
-    first: Float[Array, "steps paths normals"]
-    second: Float[Array, "steps paths normals"]
-    cut: Float[Array, "steps paths"]
-    area: Float[Array, "steps paths two"]      # for the time integrals of the martingale over the two halves
+    first: Float[Array, "... paths normals"]
+    second: Float[Array, "... paths normals"]
+    cut: Float[Array, "... paths"]
+    area: Float[Array, "... paths two"]     # for the time integrals of the martingale over the two halves
+    coin: Float[Array, "... paths"]         # uniform: whose cut survives when two steps become one
 
 
-def draw(key: Key[Array, ""], process: AbstractProcess, scheme: Scheme, paths: int) -> Noise:
-    keys = jax.random.split(key, 3)
-    shape = (scheme.steps, paths)
+def words(process: AbstractProcess, scheme: Scheme, directions: int = 0) -> int:
+    """Random words that a path takes a step, with those of its twin along some directions."""
+    return 2 * (process.normals + directions) + 4 if scheme.random_time else process.normals + directions
+
+
+def read_noise(process: AbstractProcess, scheme: Scheme, bits: UInt32[Array, "... paths words"]) -> Noise:
+    k, bits = process.normals, bits[..., : words(process, scheme)]
     if not scheme.random_time:
-        empty = jnp.zeros((*shape, 0))
-        return Noise(jax.random.normal(keys[0], (*shape, process.normals)), empty, jnp.ones(shape), empty)
-    normals = jax.random.normal(keys[0], (2, *shape, process.normals))
-    return Noise(normals[0], normals[1], jax.random.uniform(keys[1], shape), jax.random.normal(keys[2], (*shape, 2)))
+        one, empty = jnp.ones(bits.shape[:-1]), jnp.zeros((*bits.shape[:-1], 0))
+        return Noise(normal(bits), empty, one, empty, one)
+    z, u = normal(bits[..., : 2 * k + 2]), uniform(bits[..., 2 * k + 2 :])
+    return Noise(z[..., :k], z[..., k : 2 * k], u[..., 0], z[..., 2 * k :], u[..., 1])
+
+
+def twin(
+    process: AbstractProcess, scheme: Scheme, bits: UInt32[Array, "paths words"], directions: Float[Array, "k m"]
+) -> Noise:
+    """The same noise, but for fresh one along some orthonormal directions."""
+    noise, fresh = read_noise(process, scheme, bits), normal(bits[..., words(process, scheme) :])
+
+    def exchange(xi: Float[Array, "paths normals"], new: Float[Array, "paths k"]) -> Float[Array, "paths normals"]:
+        return xi + (new - xi @ directions.T) @ directions if xi.shape[-1] else xi
+
+    k = len(directions)
+    return noise._replace(first=exchange(noise.first, fresh[..., :k]), second=exchange(noise.second, fresh[..., k:]))
 
 
 def simulate(
@@ -144,24 +171,29 @@ def simulate(
     scheme: Scheme,
     starts: Float[Array, "paths d"],
     y0: Float[Array, " paths"],
-    noise: Noise,
-) -> tuple[Columns[Float[Array, " paths"]], Trace]:
-    """Run the paths from `starts` with yhat_0 = y0; return their columns and their history."""
+    draws: Draws,
+    read: Callable[[Draws], Noise],
+    keep: bool = False,
+) -> tuple[Columns[Float[Array, " paths"]], Trace | None]:
+    """Run the paths from `starts` with yhat_0 = y0; return their columns, and their history if it is to be kept.
+
+    draws: arrays with steps in front, of which `read` makes the noise of one step: normals take memory for one step.
+    """
     paths = starts.shape[0]
     zero = jnp.zeros(paths, dtype=starts.dtype)
-    probe = jnp.where(jax.random.bernoulli(jax.random.key(0), shape=starts.shape[1:]), 1.0, -1.0).astype(starts.dtype)
+    probe = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], starts.shape[1]), dtype=starts.dtype)
     state = _State(
         x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, residual2=zero,
         slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
     )
-    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0, 0, 0, 0))
+    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0))
 
-    def body(state: _State, inputs: tuple) -> tuple:
-        after, q, dy = step(inputs[0], state, *inputs[1:])
-        return after, Trace(state.x, state.y, q, dy, state.total, state.log_gamma)
+    def body(state: _State, inputs: tuple[Array, Draws]) -> tuple[_State, Trace | None]:
+        after, q, dy = step(inputs[0], state, read(inputs[1]))
+        return after, Trace(state.x, state.y, q, dy, state.total, state.log_gamma) if keep else None
 
     times = jnp.arange(scheme.steps) * (model.horizon / scheme.steps)
-    end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), *noise))
+    end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), draws))
     g = jax.vmap(model.terminal)(end.x)
     mismatch = g - end.y
     payoff = jnp.exp(end.log_gamma) * g
@@ -187,10 +219,10 @@ class _State(NamedTuple):
 
 
 def _step(
-    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State,
-    first: Float[Array, " normals"], second: Float[Array, " normals"], cut: Scalar, area: Float[Array, " two"],
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State, noise: Noise
 ) -> tuple[_State, Point, Point]:
     process, f = model.process, model.source
+    first, second, cut, area, _ = noise
     h = model.horizon / scheme.steps
     x, y = state.x, state.y
     if scheme.second_order:
@@ -225,10 +257,10 @@ def _step(
         drift1 = f(t1, x1, y1, p1) - tilt @ q1
         rest = drift1 - drift0 - c * (y1 - y)
         y2 = y - drift0 * h * mean_decay(c * h) + m1 + m2 - c * (integral1 + integral2) - rest * h
-        noise = gamma * m1 + gamma1 * m2
-        total = gamma1 * h * (drift1 - c * y1) - noise
+        martingale = gamma * m1 + gamma1 * m2
+        total = gamma1 * h * (drift1 - c * y1) - martingale
         drift1_frozen = f(t1, x1, y, process.gradient(x1, q)) - tilt @ q
-        frozen = gamma1 * h * (drift1_frozen - c * y) - noise
+        frozen = gamma1 * h * (drift1_frozen - c * y) - martingale
         if scheme.track:
             along = _slope_change(model, scheme, t1, x1, y1, p1, c, tilt)
             beside = _slope_change(model, scheme, t1, x1, y, process.gradient(x1, q), c, tilt)

@@ -5,30 +5,36 @@ With several devices, each runs a whole chunk: the same chunks from the same key
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt32
 
-from .._devices import gathered, on_each
-from ..processes import AbstractProcess
-from ..statistics import Moments
+from .._devices import gathered, on_each, split
+from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
-from ._base import AbstractCertificate, PerPath, PerPoint
-from ._paths import Columns, Model, Noise, Scheme, Trace, draw, simulate
-from .step import Stepped, coarsen
+from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoint
+from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, twin, words
+from .step import coarsen
 
-FineCoarse = tuple[Columns[Float[Array, "..."]], Columns[Float[Array, "..."]] | None]
+VISITED = 2048      # paths with their history in one sample, or some more
+
+Coupled = tuple[Columns[Float[Array, "..."]], Columns[Float[Array, "..."]] | None]
 
 
 class Chunk(eqx.Module):
-    """Columns shaped (points, paths); `coarse` is there for stepped processes only."""
+    """Columns shaped (points, paths), and those of coupled paths where a theorem wants them.
+
+    coupled: on half as many steps where the process is stepped; twins, with fresh noise along the directions in which
+    f_z varies, where those are known.
+    """
 
     fine: Columns[PerPath]
-    coarse: Columns[PerPath] | None
+    coupled: Columns[PerPath] | None
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,9 @@ class Sampler:
             found = self._alone(surrogate, y0, key, *group[0]) if devices == 1 else (
                 self._together(surrogate, y0, key, group, devices)
             )
-            for (_, first), (fine, coarse) in zip(group, found, strict=True):
+            for (_, first), (fine, coupled) in zip(group, found, strict=True):
                 keep = min(self.block, len(self.starts) - first)
-                yield first, Chunk(self._shaped(fine, keep), None if coarse is None else self._shaped(coarse, keep))
+                yield first, Chunk(self._shaped(fine, keep), None if coupled is None else self._shaped(coupled, keep))
 
     def moments(
         self,
@@ -98,26 +104,28 @@ class Sampler:
         return jax.tree.map(lambda *a: np.concatenate(a, axis=0), *along_paths)
 
     def visited(
-        self,
-        surrogate: AbstractSurrogate,
-        y0: PerPoint,
-        key: Key[Array, ""],
-        branch: Int[np.ndarray, " paths"] | None = None,
+        self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int = VISITED,
+        branches: np.random.Generator | None = None,
     ) -> "Visited":
-        """One chunk of paths with their history: what methods learn from.
+        """At least `count` paths with their history: what methods learn from.
 
-        With `branch`, paths come in pairs of neighbours that are one path before step branch[i] and independent after
-        it.
+        With `branches`, paths come in pairs of neighbours that are one path before a step chosen at random, and
+        independent after it.
         """
-        paths = self.block * self.width
+        paths, sets = self.block * self.width, []
         at = np.resize(np.repeat(np.arange(len(self.starts)), 2), paths)
         starts = jnp.asarray(self.starts[at].astype(np.float32))
         values = jnp.asarray(y0[at].astype(np.float32))
-        noise, coarse = self._noise(key, 0, 0)
-        if branch is not None:
-            noise = _pair(noise, jnp.asarray(branch))
-        fine, _, trace = _run(self.model, surrogate, self.scheme, starts, values, noise, coarse)
-        return Visited(at, fine, trace)
+        for round_ in range(-(-count // paths)):
+            bits = self._bits(key, round_, 0)
+            branch = np.zeros(paths, dtype=np.int64)
+            if branches is not None:
+                branch = np.repeat(branches.integers(0, self.scheme.steps, paths // 2 + 1), 2)[:paths]
+                bits = _pair(bits, jnp.asarray(branch))
+            columns, _, trace = _run(self.model, surrogate, self.scheme, starts, values, bits, True)
+            assert trace is not None
+            sets.append(Visited(at, branch, columns, trace))
+        return Visited.concatenate(sets)
 
     def idle(self, count: int) -> float:
         """Chunks that all devices could run in the time of `chunks`, over those that it wants."""
@@ -126,24 +134,23 @@ class Sampler:
 
     def _alone(
         self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], round_: int, first: int
-    ) -> list[FineCoarse]:
+    ) -> list[Coupled]:
         at = self._points(first)
         starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
         values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
-        noise = self._noise(key, round_, first)
-        return [_run(self.model, surrogate, self.scheme, starts, values, *noise)[:2]]
+        bits = self._bits(key, round_, first)
+        return [_run(self.model, surrogate, self.scheme, starts, values, bits, False)[:2]]
 
     def _together(
         self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], turns: list[tuple[int, int]],
         devices: int,
-    ) -> list[FineCoarse]:
+    ) -> list[Coupled]:
         """One chunk on each device; where there are fewer chunks than devices, the rest repeat them."""
-        which = np.resize(np.array(turns, dtype=np.uint32), (devices, 2))
-        at = np.stack([self._points(int(first)) for _, first in which])
+        which = [turns[i % len(turns)] for i in range(devices)]
+        at = np.stack([self._points(first) for _, first in which])
         points, values = jnp.asarray(self.starts[at].astype(np.float32)), jnp.asarray(y0[at].astype(np.float32))
-        paths = self.block * self.width
-        noise = _draw_on_each(self.model.process, self.scheme, paths, key, jnp.asarray(which))
-        found = _run_on_each(self.model, surrogate, self.scheme, self.width, points, values, noise)
+        bits = split(lambda i: self._bits(key, *which[i]), self._shape)
+        found = _run_on_each(self.model, surrogate, self.scheme, self.width, points, values, bits)
         found = jax.tree.map(np.asarray, found)
         return [jax.tree.map(lambda a, i=i: a[i], found) for i in range(len(turns))]
 
@@ -151,9 +158,14 @@ class Sampler:
         """The points of the block that begins with `first`; the last block is filled up with its own."""
         return np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
 
-    def _noise(self, key: Key[Array, ""], round_: int, first: int) -> tuple[Noise, Noise | None]:
-        chunk = jnp.asarray(np.array([round_, first], dtype=np.uint32))
-        return _draw(self.model.process, self.scheme, self.block * self.width, key, chunk)
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """Of the random words of one chunk."""
+        directions = 0 if self.model.directions is None else len(self.model.directions)
+        return self.scheme.steps, self.block * self.width, words(self.model.process, self.scheme, directions)
+
+    def _bits(self, key: Key[Array, ""], round_: int, first: int) -> UInt32[Array, "steps paths words"]:
+        return draw_bits(key, (round_, first), self._shape)
 
     def _shaped(self, columns: Columns[Float[Array, " paths"]], keep: int) -> Columns[PerPath]:
         return Columns(*(np.asarray(c).reshape(self.block, self.width)[:keep] for c in columns))
@@ -163,42 +175,42 @@ class Visited(eqx.Module):
     """Paths with their history."""
 
     point: np.ndarray       # which starting point each path belongs to
+    branch: np.ndarray      # the step before which it was one with its neighbour
     columns: Columns[Float[Array, " paths"]]
     trace: Trace
 
+    @staticmethod
+    def concatenate(parts: "list[Visited]") -> "Visited":
+        """Paths of several samples as one."""
+        if len(parts) == 1:
+            return parts[0]
+        point, branch = np.concatenate([p.point for p in parts]), np.concatenate([p.branch for p in parts])
+        columns = jax.tree.map(lambda *a: jnp.concatenate(a), *(p.columns for p in parts))
+        trace = jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *(p.trace for p in parts))
+        return Visited(point, branch, columns, trace)
+
 
 def columns_of(certificate: AbstractCertificate, chunk: Chunk, y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-    if isinstance(certificate, Stepped):
-        assert chunk.coarse is not None
-        return certificate.pair_columns(chunk.fine, chunk.coarse, y0)
+    if isinstance(certificate, AbstractPairCertificate):
+        assert chunk.coupled is not None
+        return certificate.pair_columns(chunk.fine, chunk.coupled, y0)
     return certificate.columns(chunk.fine, y0)
 
 
-def rows_for(dim: int, width: int, budget: int = 2**22) -> int:
-    """Paths at once so that an array of (paths, width, dim) numbers stays within `budget` entries."""
+def rows_for(dim: int, width: int, budget: int = 2**21) -> int:
+    """Paths at once so that an array of (paths, width, dim) numbers stays within `budget` entries.
+
+    8 MB: larger ones fall out of the cache, and out of what the allocator keeps, so that every page is faulted in anew.
+    """
     fit = max(budget // max(dim * width, 1), 1)
     return int(np.clip(2 ** int(np.log2(fit)), 16, 4096))
 
 
 @eqx.filter_jit
-def _draw(
-    process: AbstractProcess, scheme: Scheme, paths: int, key: Key[Array, ""], chunk: Array
-) -> tuple[Noise, Noise | None]:
-    key = jax.random.fold_in(jax.random.fold_in(key, chunk[0]), chunk[1])
-    noise = draw(key, process, scheme, paths)
-    return noise, None if process.exact else coarsen(noise, jax.random.fold_in(key, 1))
-
-
-@eqx.filter_jit
-def _pair(noise: Noise, branch: Int[Array, " paths"]) -> Noise:
-    paths = branch.shape[0]
-    leader = 2 * (jnp.arange(paths) // 2)
-
-    def shared(a: Array) -> Array:
-        together = jnp.arange(a.shape[0])[:, None] < branch
-        return jnp.where(together.reshape(together.shape + (1,) * (a.ndim - 2)), a[:, leader], a)
-
-    return jax.tree.map(shared, noise)
+def _pair(bits: UInt32[Array, "steps paths words"], branch: Int[Array, " paths"]) -> UInt32[Array, "steps paths words"]:
+    steps, paths, _ = bits.shape
+    together = jnp.arange(steps)[:, None] < branch
+    return jnp.where(together[..., None], bits[:, 2 * (jnp.arange(paths) // 2)], bits)
 
 
 @eqx.filter_jit
@@ -208,24 +220,20 @@ def _run(
     scheme: Scheme,
     starts: Float[Array, "paths d"],
     y0: Float[Array, " paths"],
-    noise: Noise,
-    coarser: Noise | None,
-) -> tuple[Columns[Float[Array, " paths"]], Columns[Float[Array, " paths"]] | None, Trace]:
-    fine, trace = simulate(model, surrogate, scheme, starts, y0, noise)
-    if coarser is None:
+    bits: UInt32[Array, "steps paths words"],
+    keep: bool,
+) -> tuple[Columns[Float[Array, " paths"]], Columns[Float[Array, " paths"]] | None, Trace | None]:
+    """Columns of the paths; those of coupled paths, if there are any, where no history is kept."""
+    read = partial(read_noise, model.process, scheme)
+    fine, trace = simulate(model, surrogate, scheme, starts, y0, bits, read, keep)
+    if keep or (model.process.exact and model.directions is None):
         return fine, None, trace
+    if model.directions is not None:
+        reread = partial(twin, model.process, scheme, directions=model.directions)
+        return fine, simulate(model, surrogate, scheme, starts, y0, bits, reread)[0], trace
     half = replace(scheme, steps=scheme.steps // 2)
-    return fine, simulate(model, surrogate, half, starts, y0, coarser)[0], trace
-
-
-@eqx.filter_jit
-def _draw_on_each(
-    process: AbstractProcess, scheme: Scheme, paths: int, key: Key[Array, ""], turns: Int[Array, "devices two"]
-) -> tuple[Noise, Noise | None]:
-    def draw_one(shared: tuple, turn: Array) -> tuple[Noise, Noise | None]:
-        return _draw(shared[0], scheme, paths, shared[1], turn)
-
-    return on_each(draw_one, (process, key), turns)
+    pairs = bits.reshape(half.steps, 2, *bits.shape[1:])
+    return fine, simulate(model, surrogate, half, starts, y0, pairs, lambda b: coarsen(read(b)))[0], trace
 
 
 @eqx.filter_jit
@@ -236,29 +244,35 @@ def _run_on_each(
     width: int,
     points: Float[Array, "devices block d"],
     y0: Float[Array, "devices block"],
-    noise: tuple[Noise, Noise | None],
-) -> FineCoarse:
-    def run_one(shared: tuple, own: tuple) -> FineCoarse:
-        (model, surrogate), (points, y0, noise) = shared, own
+    bits: UInt32[Array, "devices steps paths words"],
+) -> Coupled:
+    def run_one(shared: tuple, own: tuple) -> Coupled:
+        (model, surrogate), (points, y0, bits) = shared, own
         starts, values = jnp.repeat(points, width, axis=0), jnp.repeat(y0, width)
-        return _run(model, surrogate, scheme, starts, values, *noise)[:2]
+        return _run(model, surrogate, scheme, starts, values, bits, False)[:2]
 
-    return gathered(on_each(run_one, (model, surrogate), (points, y0, noise)))
+    return gathered(on_each(run_one, (model, surrogate), (points, y0, bits)))
 
 
 @eqx.filter_jit
-def terminal_values(
-    model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""]
+def _terminal_values(
+    model: Model, starts: Float[Array, "paths d"], bits: UInt32[Array, "steps paths normals"]
 ) -> Float[Array, " paths"]:
-    """g(X_T) with f dropped: the linear problem that the baseline reports."""
-    process = model.process
-    count = 1 if process.exact else steps
-    h = model.horizon / count
+    process, steps = model.process, bits.shape[0]
+    h = model.horizon / steps
     step = jax.vmap(process.step, in_axes=(None, 0, None, 0, None))
 
-    def body(x: Array, k: Array) -> tuple[Array, None]:
-        xi = jax.random.normal(jax.random.fold_in(key, k), (x.shape[0], process.normals))
-        return step(k * h, x, jnp.asarray(h), xi, jnp.zeros(process.dim))[0], None
+    def body(x: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+        k, bits = inputs
+        return step(k * h, x, jnp.asarray(h), normal(bits), jnp.zeros(process.dim))[0], None
 
-    end, _ = jax.lax.scan(body, starts, jnp.arange(count))
+    end, _ = jax.lax.scan(body, starts, (jnp.arange(steps), bits))
     return jax.vmap(model.terminal)(end)
+
+
+def terminal_values(
+    model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""], path: tuple[int, ...]
+) -> Float[Array, " paths"]:
+    """g(X_T) with f dropped: the linear problem that the baseline reports."""
+    shape = (1 if model.process.exact else steps, len(starts), model.process.normals)
+    return _terminal_values(model, starts, draw_bits(key, path, shape))

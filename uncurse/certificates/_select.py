@@ -13,6 +13,7 @@ from ..statistics import Moments
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, Bounds, PerPoint
 from ._sampling import Chunk, Sampler, columns_of
+from .directional import Directional
 from .gradient_smooth import GradientSmooth
 from .linear import Linear
 from .lipschitz import Lipschitz
@@ -43,9 +44,11 @@ def theorems(
     key: jax.Array,
 ) -> list[AbstractCertificate]:
     """All that apply, with constants declared or proved where they can be."""
-    horizon, found = problem.horizon, []
+    horizon = problem.horizon
     step = horizon / sampler.scheme.steps
-    found += [Linear.of(source, horizon), Value.of(source, horizon), Lipschitz.of(source, horizon, step)]
+    kinked = Lipschitz.of(source, horizon, step)
+    found = [Linear.of(source, horizon), Value.of(source, horizon), kinked]
+    found += [None if kinked is None else Directional.of(source, kinked)]
     smooth = None
     if not source.uses_value and not source.affine_in_gradient:
         curvature = None
@@ -120,11 +123,9 @@ def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint
 def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> Mixed:
     """The constants of `Mixed` from pairs of paths that branch at a random step: e_k is known twice, independently."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    steps, paths = sampler.scheme.steps, sampler.block * sampler.width
-    pairs = paths // 2
-    branch = np.repeat(rng.integers(0, steps, pairs + 1), 2)[:paths]
-    visited = sampler.visited(surrogate, y0, key, branch)
-    trace, row = visited.trace, np.arange(paths)
+    steps, visited = sampler.scheme.steps, sampler.visited(surrogate, y0, key, branches=rng)
+    trace, branch, paths = visited.trace, visited.branch, len(visited.branch)
+    pairs, row = paths // 2, np.arange(paths)
     history = trace.total, trace.log_gamma, trace.y
     before, log_gamma, y = (np.asarray(a)[branch, row].astype(np.float64) for a in history)
     gamma = np.exp(log_gamma)

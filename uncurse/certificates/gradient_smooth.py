@@ -12,6 +12,8 @@ from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack
 from ._paths import Columns
 from .linear import ROUNDING
 
+SMALLEST = 1e-30        # of K; exponentials are averaged less 1, so any K that is not 0 will do, whatever the unit of u
+
 
 @dataclass(frozen=True)
 class GradientSmooth(AbstractCertificate):
@@ -63,7 +65,7 @@ class GradientSmooth(AbstractCertificate):
             quadratic = f"the source is {source.quadratic:+.4g} |z|^2 plus an affine function of grad"
             assumptions = [f"{quadratic}: proved from its trace"]
         shape = None if source.shape is None else source.shape.value
-        return GradientSmooth(tuple(assumptions), max(float(bound.value), 1e-6), 0.0, known, shape, sign)
+        return GradientSmooth(tuple(assumptions), max(float(bound.value), SMALLEST), 0.0, known, shape, sign)
 
     def tuned(self, pilot: Columns[PerPath], y0: PerPoint) -> "GradientSmooth":
         """With eps that balances the two parts of the bound on pilot paths: sqrt(E B / Var S)."""
@@ -82,7 +84,7 @@ class GradientSmooth(AbstractCertificate):
     def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         up, down = self._exponents(paths, y0)
         with np.errstate(over="ignore"):
-            return stack(paths.total, np.exp(up), np.exp(down), paths.frozen, paths.slope_x2)
+            return stack(paths.total, np.expm1(up), np.expm1(down), paths.frozen, paths.slope_x2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         mean, error = moments.mean, z * moments.error
@@ -90,14 +92,14 @@ class GradientSmooth(AbstractCertificate):
         finite = self.spread < self.LIMIT
 
         def log_end(k: int, sign: int) -> tuple[PerPoint, PerPoint, PerPoint]:
-            """y0 + sign/rate log of the mean of column k: centre, outer end, inner end."""
+            """y0 + sign/rate log of 1 + the mean of column k: centre, outer end, inner end."""
             if not finite:
                 infinite = np.full_like(y0, sign * np.inf)
                 return infinite, infinite, infinite
             with np.errstate(divide="ignore", invalid="ignore"):
-                centre = y0 + sign / rate * np.log(mean[:, k])
-                outer = y0 + sign / rate * np.log(mean[:, k] + error[:, k])
-                inner = y0 + sign / rate * np.log(np.maximum(mean[:, k] - error[:, k], 0.0))
+                centre = y0 + sign / rate * np.log1p(mean[:, k])
+                outer = y0 + sign / rate * np.log1p(mean[:, k] + error[:, k])
+                inner = y0 + sign / rate * np.log1p(np.maximum(mean[:, k] - error[:, k], -1.0))
             return centre, outer, inner
 
         zero = np.zeros_like(y0)

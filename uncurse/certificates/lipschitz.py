@@ -74,23 +74,29 @@ class Lipschitz(AbstractCertificate):
         return stack(paths.total, paths.frozen, weighted**2, paths.residual2, paths.slope_x2, paths.slope_z2)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
+        return self.interval(moments, z, upper_mean(moments, 2, z))
+
+    def interval(self, moments: Moments, z: float, moved2: PerPoint) -> Bounds:
+        """The theorem, with `moved2` for the part of |Gamma_T A|_2^2 that a change of df/dz can move."""
         mean, error = moments.mean, z * moments.error
         if self.from_affine and not constant_slopes(moments, self.horizon, 5):
             return unbounded(mean[:, 0], error[:, 0])
         weighted2, residual2 = upper_mean(moments, 2, z), upper_mean(moments, 3, z)
         (least, most), t = self.slope, self.horizon
         density = np.exp(self.dz**2 * t / 2)
-        factor = density * np.expm1((most - least) * t) + np.sqrt(np.expm1(self.dz**2 * t))
         growth, within = np.exp(max(most, 0.0) * t), np.expm1(max(abs(least), abs(most)) * self.step)
-        reach = np.sqrt(weighted2) * factor + 2 * growth * within * density * np.sqrt(t * residual2)
+        discount = np.sqrt(weighted2) * density * np.expm1((most - least) * t)
+        drift = np.sqrt(moved2 * np.expm1(self.dz**2 * t))
+        reach = discount + drift + 2 * growth * within * density * np.sqrt(t * residual2)
         low, high = mean[:, 0] - error[:, 0] - reach, mean[:, 0] + error[:, 0] + reach
         if self.shape is not None and (moments.mean[:, 4] < ROUNDING).all():
             if self.shape == "convex":
                 low = np.maximum(low, mean[:, 1] - error[:, 1])
             else:
                 high = np.minimum(high, mean[:, 1] + error[:, 1])
-        value = (low + high) / 2
         sampling = error[:, 0]
-        gap = np.maximum((high - low) / 2 - sampling, 0.0)
+        with np.errstate(invalid="ignore"):     # an end may be infinite
+            value, gap = (low + high) / 2, np.fmax((high - low) / 2 - sampling, 0.0)
+        value = np.where(np.isfinite(value), value, mean[:, 0])
         budget = {"sampling": sampling, "linearisation": gap, "time step": np.zeros_like(value)}
         return Bounds(value, low, high, budget, Guarantee.two_sided)

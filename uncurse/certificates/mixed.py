@@ -57,7 +57,7 @@ class Mixed(AbstractCertificate):
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         value, sampling = moments.mean[:, 0], z * moments.error[:, 0]
         remainder = self.weight * self.rho
-        step = np.abs(moments.mean[:, 1]) + z * moments.error[:, 1]
+        step = np.abs(moments.mean[:, 1]) + z * moments.cautious_error[:, 1]
         ratio = (remainder + step) / np.maximum(self.weight * self.size, np.finfo(np.float64).tiny)
         believed = ratio < self.BELIEVED
         bias = np.where(believed, (remainder + step) / (1 - np.minimum(ratio, self.BELIEVED)) ** 2, np.inf)

@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float
 
 from .._solution import Guarantee
 from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPath, PerPoint
+from ._base import AbstractCertificate, AbstractPairCertificate, Bounds, PerPath, PerPoint
 from ._paths import Columns, Noise
 
 
 @dataclass(frozen=True)
-class Stepped(AbstractCertificate):
+class Stepped(AbstractPairCertificate):
     """Euler's scheme has weak order one (Talay and Tubaro 1990): with N steps E S_N = u + C/N + o(1/N), so
 
         u = E S_N + E[S_N - S_{N/2}] + o(1/N).
@@ -32,14 +31,11 @@ class Stepped(AbstractCertificate):
         words = "the process is stepped: its bias is taken to halve with the step"
         return Stepped((*inner.assumptions, words), inner)
 
-    def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
-        raise TypeError("a stepped certificate needs coarse paths too: call pair_columns")
-
     def pair_columns(
-        self, fine: Columns[PerPath], coarse: Columns[PerPath], y0: PerPoint
+        self, paths: Columns[PerPath], coupled: Columns[PerPath], y0: PerPoint
     ) -> Float[np.ndarray, "n paths k"]:
-        difference = np.asarray(fine.total, dtype=np.float64) - np.asarray(coarse.total, dtype=np.float64)
-        return np.concatenate([self.inner.columns(fine, y0), difference[..., None]], axis=-1)
+        difference = np.asarray(paths.total, dtype=np.float64) - np.asarray(coupled.total, dtype=np.float64)
+        return np.concatenate([self.inner.columns(paths, y0), difference[..., None]], axis=-1)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         inner = self.inner.bounds(moments, y0, z)
@@ -51,17 +47,16 @@ class Stepped(AbstractCertificate):
         return Bounds(inner.value + shift, low, high, budget, Guarantee.estimate)
 
 
-def coarsen(noise: Noise, key: Key[Array, ""]) -> Noise:
-    """The same Brownian paths on half as many steps; the random time of each pair of steps is one of its two."""
-    first, second, cut, area = (a.reshape(a.shape[0] // 2, 2, *a.shape[1:]) for a in noise)
+def coarsen(pair: Noise) -> Noise:
+    """One step with the Brownian path of two; its random time is that of one of them."""
+    first, second, cut, area, coin = pair
     if second.shape[-1] == 0:
-        return Noise((first[:, 0] + first[:, 1]) / jnp.sqrt(2.0), second[:, 0], cut[:, 0], area[:, 0])
+        return Noise((first[0] + first[1]) / jnp.sqrt(2.0), second[0], cut[0], area[0], coin[0])
     before, after = jnp.sqrt(cut)[..., None] * first, jnp.sqrt(1 - cut)[..., None] * second
-    late = jax.random.bernoulli(key, shape=cut[:, 0].shape)
-    late_ = late[..., None]
-    up_to = jnp.where(late_, before[:, 0] + after[:, 0] + before[:, 1], before[:, 0])
-    rest = before[:, 0] + after[:, 0] + before[:, 1] + after[:, 1] - up_to
-    new_cut = jnp.where(late, (1 + cut[:, 1]) / 2, cut[:, 0] / 2)
+    late = coin[0] < 0.5
+    up_to = jnp.where(late[..., None], before[0] + after[0] + before[1], before[0])
+    rest = before[0] + after[0] + before[1] + after[1] - up_to
+    new_cut = jnp.where(late, (1 + cut[1]) / 2, cut[0] / 2)
     scale = jnp.sqrt(2 * new_cut)[..., None], jnp.sqrt(2 * (1 - new_cut))[..., None]
     tiny = jnp.finfo(new_cut.dtype).tiny
-    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut, area[:, 0])
+    return Noise(up_to / (scale[0] + tiny), rest / (scale[1] + tiny), new_cut, area[0], coin[0])

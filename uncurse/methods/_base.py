@@ -27,7 +27,9 @@ class Setting:
     @property
     def sampler(self) -> Sampler:
         scheme = Scheme.of(self.source, self.problem.process, self.steps)
-        return Sampler(Model.of(self.problem, self.source.extension), scheme, self.starts, self.rows)
+        directions = None if self.source.directions is None else self.source.directions.value
+        model = Model.of(self.problem, self.source.extension, directions)
+        return Sampler(model, scheme, self.starts, self.rows)
 
 
 class State(NamedTuple):

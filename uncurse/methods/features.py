@@ -46,7 +46,7 @@ class RandomFeatures(AbstractMethod):
         chunks = max(VISITS // (setting.steps * sampler.block * sampler.width), 1)
         for chunk in range(chunks):
             key = stream(setting.seed, Purpose.training, 1, state.round, chunk)
-            visited = sampler.visited(surrogate, y0, key)
+            visited = sampler.visited(surrogate, y0, key, 1)
             model = sampler.model
             found = _normal_equations(surrogate, model.process, visited.columns.total, visited.trace, model.horizon)
             arrays = tuple(np.asarray(a, dtype=np.float64) for a in found)

@@ -29,6 +29,9 @@ class SourceBounds:
         curvature: bound of |d2f/du2|, over the range of u; leave it out where f has kinks.
         gradient_slope: largest distance between two values of df/dz, with z = sigma^T grad, in units of df/dz.
         gradient_curvature: Lipschitz constant of df/dz in z; 2c for f = -c |z|^2.
+        gradient_directions: dimension of the fixed space of z in which df/dz varies; 1 where f is an affine function
+            of z plus any function of one fixed combination of its entries, such as sum_i z_i. The fewer, the
+            narrower the interval of an f with kinks.
     """
 
     shape: Literal["convex", "concave"] | None = None
@@ -37,6 +40,7 @@ class SourceBounds:
     curvature: float | None = None
     gradient_slope: float | None = None
     gradient_curvature: float | None = None
+    gradient_directions: int | None = None
 
     def __post_init__(self) -> None:
         if self.shape not in (None, "convex", "concave"):
@@ -53,6 +57,8 @@ class SourceBounds:
         for name in ("curvature", "gradient_slope", "gradient_curvature"):
             if getattr(self, name) is not None:
                 _checks.number(name, getattr(self, name), at_least=0.0)
+        if self.gradient_directions is not None:
+            _checks.positive_integer("gradient_directions", self.gradient_directions)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

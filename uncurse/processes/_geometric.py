@@ -13,7 +13,7 @@ from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, rati
 
 
 class GeometricBrownian(AbstractExactProcess):
-    """dX_i = X_i (mu_i dt + sigma_i dB_i), with d<B_i, B_j> = rho_ij dt.
+    """dX_i = X_i (mu_i dt + sigma_i dB_i), with d[B_i, B_j] = rho_ij dt.
 
     L u = sum_i mu_i x_i u_i + 1/2 sum_ij sigma_i sigma_j rho_ij x_i x_j u_ij.
 

@@ -3,5 +3,8 @@
 from ._moments import Moments as Moments
 from ._quantiles import half_width_factor as half_width_factor
 from ._streams import Purpose as Purpose
+from ._streams import draw_bits as draw_bits
 from ._streams import host_stream as host_stream
+from ._streams import normal as normal
 from ._streams import stream as stream
+from ._streams import uniform as uniform

@@ -3,42 +3,56 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+
+# Standard errors are themselves estimates. The variance is taken at its own upper confidence limit, this many standard
+# errors up (99 %), and no mean is believed that fewer than `FEW` paths' worth of variance carries.
+CAUTION = 2.6
+FEW = 20
 
 
 @dataclass(frozen=True)
 class Moments:
     """Sample mean and scatter of k columns over `count` independent paths, for each of n points.
 
-    `scatter` is the sum of (c - mean)(c - mean)^T; `fourth` the sum of (c - shift)^4 of the first column about the
-    first chunk's mean, kept only for the kurtosis that warns of heavy tails. `invalid` counts paths that are not
-    finite; they are never dropped silently: with any of them, means are not finite either.
+    `scatter` is the sum of (c - mean)(c - mean)^T; `third` and `fourth` are the sums of (c - mean)^3 and (c - mean)^4,
+    from which heavy tails are seen. `invalid` counts paths that are not finite; they are never dropped silently: with
+    any of them, means are not finite either.
     """
 
     count: int
     mean: Float[np.ndarray, "n k"]
     scatter: Float[np.ndarray, "n k k"]
-    fourth: Float[np.ndarray, " n"]
+    third: Float[np.ndarray, "n k"]
+    fourth: Float[np.ndarray, "n k"]
     invalid: int
 
     @staticmethod
     def of(columns: Float[np.ndarray, "n paths k"]) -> "Moments":
         c = np.asarray(columns, dtype=np.float64)
-        mean = c.mean(axis=1)
-        centred = c - mean[:, None]
-        scatter = np.einsum("npi,npj->nij", centred, centred)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = c.mean(axis=1)
+            centred = c - mean[:, None]
+            scatter = np.einsum("npi,npj->nij", centred, centred)
+            third, fourth = (np.einsum("npi->ni", centred**power) for power in (3, 4))
         invalid = int((~np.isfinite(c).all(axis=2)).sum())
-        return Moments(c.shape[1], mean, scatter, (centred[..., 0] ** 4).sum(axis=1), invalid)
+        return Moments(c.shape[1], mean, scatter, third, fourth, invalid)
 
     def merge(self, other: "Moments") -> "Moments":
-        """The moments of both samples together (Chan, Golub and LeVeque 1983)."""
-        count = self.count + other.count
-        step = other.mean - self.mean
-        mean = self.mean + step * (other.count / count)
-        cross = np.einsum("ni,nj->nij", step, step) * (self.count * other.count / count)
-        # Chunks of one design have means that differ by noise only, so the fourth moments simply add.
-        fourth, invalid = self.fourth + other.fourth, self.invalid + other.invalid
-        return Moments(count, mean, self.scatter + other.scatter + cross, fourth, invalid)
+        """The moments of both samples together (Chan, Golub and LeVeque 1983; Pébay 2008, eq. 2.1)."""
+        a, b = self.count, other.count
+        n = a + b
+        with np.errstate(invalid="ignore"):
+            step = other.mean - self.mean
+        scatter = self.scatter + other.scatter + np.einsum("ni,nj->nij", step, step) * (a * b / n)
+        with np.errstate(over="ignore", invalid="ignore"):
+            second = self._squares, other._squares
+            third = self.third + other.third + step**3 * (a * b * (a - b) / n**2)
+            third += 3 * step * (a * second[1] - b * second[0]) / n
+            fourth = self.fourth + other.fourth + step**4 * (a * b * (a**2 - a * b + b**2) / n**3)
+            fourth += 6 * step**2 * (a**2 * second[1] + b**2 * second[0]) / n**2
+            fourth += 4 * step * (a * other.third - b * self.third) / n
+        return Moments(n, self.mean + step * (b / n), scatter, third, fourth, self.invalid + other.invalid)
 
     @staticmethod
     def concatenate(parts: "list[Moments]") -> "Moments":
@@ -47,9 +61,20 @@ class Moments:
             parts[0].count,
             np.concatenate([p.mean for p in parts]),
             np.concatenate([p.scatter for p in parts]),
+            np.concatenate([p.third for p in parts]),
             np.concatenate([p.fourth for p in parts]),
             sum(p.invalid for p in parts),
         )
+
+    def scaled(self, count: int) -> "Moments":
+        """What `count` paths would give that scatter as these did."""
+        factor = max(count - 1, 1) / max(self.count - 1, 1)
+        sums = self.scatter * factor, self.third * factor, self.fourth * factor
+        return Moments(count, self.mean, *sums, self.invalid)
+
+    @property
+    def _squares(self) -> Float[np.ndarray, "n k"]:
+        return np.diagonal(self.scatter, axis1=1, axis2=2)
 
     @property
     def covariance(self) -> Float[np.ndarray, "n k k"]:
@@ -59,15 +84,31 @@ class Moments:
     @property
     def deviation(self) -> Float[np.ndarray, "n k"]:
         """Standard deviation of one path's columns."""
-        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        return np.sqrt(self._squares / max(self.count - 1, 1))
+
+    @property
+    def cautious_error(self) -> Float[np.ndarray, "n k"]:
+        """Standard error of the means, at its upper limit: Var(s^2) = (kurtosis - 1) s^4 / count for large samples."""
+        excess = np.sqrt(np.maximum(self.kurtosis - 1, 0.0) / self.count)
+        return self.deviation * np.sqrt((1 + CAUTION * excess) / self.count)
 
     @property
     def error(self) -> Float[np.ndarray, "n k"]:
-        """Standard error of the means."""
-        return self.deviation / np.sqrt(self.count)
+        """The same, but infinite where a few paths carry the whole scatter: the mean is not normal there, and what the
+        sample has not met may be larger than all that it has."""
+        return np.where(self.heavy, np.inf, self.cautious_error)
 
     @property
-    def kurtosis(self) -> Float[np.ndarray, " n"]:
-        """Kurtosis of the first column; 3 for a Gaussian."""
-        variance = self.scatter[:, 0, 0] / self.count
-        return np.divide(self.fourth / self.count, variance**2, out=np.full_like(variance, 3.0), where=variance > 0)
+    def heavy(self) -> Bool[np.ndarray, "n k"]:
+        """Whether fewer than `FEW` paths' worth of variance carries the mean: count / kurtosis, which is the number of
+        events where a rare event makes all the variance."""
+        return self.count < FEW * self.kurtosis
+
+    @property
+    def kurtosis(self) -> Float[np.ndarray, "n k"]:
+        """Kurtosis of each column; 3 for a Gaussian, and for a column that does not scatter."""
+        variance = self._squares / self.count
+        scatters = variance > 1e-30 * self.mean**2
+        with np.errstate(over="ignore", invalid="ignore"):
+            relative = np.sqrt(self.fourth / self.count) / np.where(scatters, variance, 1.0)
+            return np.where(scatters, relative**2, 3.0)

@@ -95,7 +95,7 @@ def different_rates(dim: int = 100) -> Case:
     is printed (multilevel Picard); for d = 1 the reference is a grid's.
 
     Bounds: with z_i = sigma x_i u_i, f is linear plus a maximum of linear functions, hence convex; f_u is -R_l or -R_b,
-    and the two values of f_z are (R_b - R_l) sqrt(d) / sigma apart. f has a kink.
+    and the two values of f_z are (R_b - R_l) sqrt(d) / sigma apart, along (1, ..., 1). f has a kink.
 
     Args:
         dim: d.
@@ -124,6 +124,7 @@ def different_rates(dim: int = 100) -> Case:
             shape="convex",
             slope=(-borrow, -lend),
             gradient_slope=(borrow - lend) / sigma * math.sqrt(dim),
+            gradient_directions=1,
         ),
         at=np.full(dim, 100.0),
         reference=reference,
