@@ -3,7 +3,6 @@
 Usage: python tests/_scale_out.py [HOST:PORT PROCESSES INDEX]
 """
 
-import dataclasses
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ import numpy as np
 
 import uncurse as uc
 from uncurse.analysis import analyse
-from uncurse.methods import RandomFeatures, Setting
+from uncurse.methods import Setting, Smoothing
 from uncurse.statistics import Purpose, stream
 
 
@@ -33,20 +32,21 @@ def answer(problem, at, **options):
 
 
 def blocks_of_points(problem):
-    """A trained surrogate, more points than run at once, a last block that is not full, an odd number of chunks."""
+    """More points than run at once, a last block that is not full, an odd number of chunks; and what training sees."""
     points = np.linspace(0.0, 1.0, 20)[:, None] * np.ones(4)
-    setting = Setting(problem, analyse(problem, points), points, steps=2, rows=32, seed=5)
-    surrogate = RandomFeatures().init(setting, None, np.ones(20)).surrogate
-    sampler = dataclasses.replace(setting.sampler, rows=16)
-    chunk = sampler.pilot(surrogate, np.ones(20), stream(5, Purpose.pilot), 5)
-    return chunk.fine.total.tolist()
+    setting = Setting(problem, analyse(problem, points), points, steps=2, rows=16, seed=5)
+    y0, key = np.ones(20), stream(5, Purpose.pilot)
+    surrogate = Smoothing().init(setting, None, y0).surrogate
+    chunk, visited = setting.sampler.pilot(surrogate, y0, key, 5), setting.sampler.visited(surrogate, y0, key)
+    return {"certified": chunk.fine.total.tolist(), "trained on": np.asarray(visited.columns.total).tolist()}
 
 
 def main():
     hjb = uc.zoo.hjb(dim=4)
     process = uc.Diffusion(2, lambda t, x: -x, lambda t, x: (1 + 0.1 * jnp.tanh(x[0])) * jnp.eye(2))
     stepped = uc.ParabolicPDE(process=process, source=lambda t, x, u, grad: -0.1 * jnp.sum(grad**2),
-                              terminal=lambda x: jnp.sqrt(1 + jnp.sum(x**2)), horizon=0.5)
+                              terminal=lambda x: jnp.sqrt(1 + jnp.sum(x**2)), horizon=0.5,
+                              bounds=uc.SourceBounds(gradient_curvature=0.25))      # 0.2 over the least sigma^2
     found = {
         "exact": answer(hjb.problem, hjb.at, rtol=2e-3),
         "stepped, three points": answer(stepped, np.linspace(0.0, 1.0, 3)[:, None] * np.ones(2)),
