@@ -186,7 +186,7 @@ def _certified() -> str:
         rows.append([run["case"], value, f"[{interval}]", _numbers.level(run["confidence"]), _words(run["guarantee"]),
                      _percent(half_width(run)), f"{run['seconds']['total']:.0f}"])  # fmt: skip
     columns = ["case", "u(0, (100, ..., 100))", "interval", "confidence", "guarantee", "half-width", "total s"]
-    printed = [f"```\n$ {run['command']}\n{run['printed']}\n```\n" for run in runs]
+    printed = [f"```text\n$ {run['command']}\n{run['printed']}\n```\n" for run in runs]
     intro = CERTIFIED.format(command=found["command"])
     return "\n".join(["## First certified values", "", intro, _table(columns, rows), "", *printed])
 

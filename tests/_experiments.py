@@ -5,8 +5,9 @@ surrogates are deliberately poor, so that the remainder of a theorem, and not no
 """
 
 import functools
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import jax
@@ -16,7 +17,7 @@ from _problems import Formula, T, bent, bounds_of, known, made, paths_of, sample
 
 import uncurse as uc
 from uncurse import Guarantee
-from uncurse.certificates import GradientSmooth, Linear, Lipschitz, Stepped, Value, fallback
+from uncurse.certificates import Directional, GradientSmooth, Linear, Lipschitz, Stepped, Value, fallback
 from uncurse.classical import grid
 from uncurse.surrogates import AbstractSurrogate, Smoothed
 
@@ -176,6 +177,21 @@ def kinks() -> Experiment:
     return Experiment(problem, np.array([0.2]), truth, surrogate, theorem, Guarantee.two_sided)
 
 
+def one_kink() -> Experiment:
+    """A kink along one combination of the gradient in three dimensions, and a surrogate on the wrong side of it."""
+    problem = made(
+        wave, lambda u, grad: 0.15 * jnp.abs(jnp.sum(grad)), uc.Brownian(3, 0.5),
+        bounds=uc.SourceBounds(gradient_slope=0.3 * math.sqrt(3) / 0.5, gradient_directions=1),
+    )
+
+    def theorem(source, sampler, y0, key):
+        inner = Lipschitz.of(source, T, T / sampler.scheme.steps)
+        return Directional.of(source, replace(inner, shape=None))
+
+    x = np.array([0.3, 0.1, -0.2])
+    return Experiment(problem, x, float(wave(0.0, x)), Formula(bent, 0.1, -1.0), theorem, Guarantee.two_sided)
+
+
 def both() -> Experiment:
     """Nonlinear in u and in the gradient: an estimate, with its remainder estimated anew for each seed."""
     problem = made(wave, lambda u, grad: (u - 0.5) * jnp.sum(grad) + 0.3 * grad[0] ** 2, uc.Brownian(3, 0.6))
@@ -205,7 +221,7 @@ def stepped() -> Experiment:
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     make.__name__.replace("_", "-"): functools.cache(make)
     for make in (
-        linear_geometric, linear_reverting, control, quadratic_with_source, reaction, reaction_reverting, kinks, both,
-        stepped,
+        linear_geometric, linear_reverting, control, quadratic_with_source, reaction, reaction_reverting, kinks,
+        one_kink, both, stepped,
     )
 }
