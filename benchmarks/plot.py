@@ -82,7 +82,8 @@ def _panel(axes: Axes, name: str, runs: list[Run]) -> None:
     truth = known(runs)
     if runs[0]["reference"] is None:
         axes.text(0.03, 0.03, "no reference: bars span the errors that\nuncurse's narrowest interval allows",
-                  transform=axes.transAxes, fontsize=7, color=MUTED)  # fmt: skip
+                  transform=axes.transAxes, fontsize=7, color=MUTED, zorder=5,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
     for method in METHODS:
         _baseline(axes, [r for r in runs if r["method"] == method and r.get("value") is not None], truth)
     _uncurse(axes, [r for r in runs if r["method"] == UNCURSE and half_width(r) < math.inf], truth)
