@@ -156,9 +156,10 @@ def write(rows: dict[str, list[Row]], seeds: int, seconds: float) -> None:
         "error`: that over the mean of |value - truth|; a normal mean has 2.5 at 95 %. `noise only`: what the sampling",
         "part alone would hold at 95 %. Of several points the worst is shown.",
         "",
-        "A certificate is given a fixed surrogate, most of them wrong on purpose. Whole calls have default settings, but",
-        "for a method of `smoothing` in strength-20 and the rare events; even seeds at 99 %, odd ones at 95 %, fewer where",
-        "one takes long. An `unbiased` value is also compared with the truth over all seeds, to four standard errors.",
+        "A certificate is given a fixed surrogate, most of them wrong on purpose. Whole calls have default settings,",
+        "but for a method of `smoothing` in strength-20 and the rare events; even seeds at 99 %, odd ones at 95 %,",
+        "fewer where one takes long. An `unbiased` value is also compared with the truth over all seeds, to four",
+        "standard errors.",
     ]
     for title, some in rows.items():
         lines += ["", f"## {title}", "", *HEADER, *(row.line() for row in some)]

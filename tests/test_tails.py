@@ -1,5 +1,6 @@
 """Means that a few paths carry: a normal interval is too short there, so it is widened, and in the end refused."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import pytest
 
 import uncurse as uc
 from uncurse import Guarantee, Result
+from uncurse._loop import Run
 from uncurse.statistics import Moments, half_width_factor
 
 Z99 = half_width_factor(0.99)
@@ -78,3 +80,24 @@ def test_the_unit_of_u_does_not_matter(unit):
     assert solution.guarantee is Guarantee.unbiased and solution.result is Result.tolerance_met
     truth = unit * (0.5 * np.log(2.0) + 0.25 / 4)       # (log(1 + T) + x^2 / (1 + T)) / 2
     assert solution.low <= truth <= solution.high
+
+
+def test_a_sample_that_falls_short_is_enlarged_not_forgotten(monkeypatch):
+    """The pilot's count is cut to a quarter, so the first two samples are too small."""
+    choose, sample, sizes = Run._choose, Run._sample, []
+
+    def too_few(self, *args):
+        offer, bias = choose(self, *args)
+        return replace(offer, count=max(offer.count // 4, 1)), bias
+
+    def recorded(self, proposal, count, attempt, before):
+        found = sample(self, proposal, count, attempt, before)
+        sizes.append((0 if before is None else before.count, found[1].count))
+        return found
+
+    monkeypatch.setattr(Run, "_choose", too_few)
+    monkeypatch.setattr(Run, "_sample", recorded)
+    solution = solved(lambda x: jnp.cos(3 * x[0]), atol=4e-3, rtol=0.0, method="smoothing")
+    assert len(sizes) == 3 and sizes[0][0] == 0
+    assert sizes[1][0] == sizes[0][1] and sizes[2][0] == sizes[1][1]       # each goes on from the one before
+    assert sizes[2][1] > sizes[1][1] > sizes[0][1] and solution.stats["paths"] == sizes[2][1]
