@@ -188,7 +188,9 @@ def _certified() -> str:
     columns = ["case", "u(0, (100, ..., 100))", "interval", "confidence", "guarantee", "half-width", "total s"]
     printed = [f"```text\n$ {run['command']}\n{run['printed']}\n```\n" for run in runs]
     intro = CERTIFIED.format(command=found["command"])
-    return "\n".join(["## First certified values", "", intro, _table(columns, rows), "", *printed])
+    proved = all(run["guarantee"] in plot.PROVED for run in runs)       # an estimate is not certified
+    title = "First certified values" if proved else "First values with an interval"
+    return "\n".join([f"## {title}: default risk and different rates", "", intro, _table(columns, rows), "", *printed])
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:

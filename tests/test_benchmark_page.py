@@ -82,6 +82,10 @@ def test_a_section_appears_where_its_file_does(results):
     text = (results / "benchmarks.md").read_text()
     assert "## Coverage\n\nheld\n" in text
     assert "| default-risk | 57.30 | [57.20, 57.40] | 99 % | two sided | 0.17 % | 9 |" in text
+    assert "First certified values" in text
+    _runs.write(certified.TARGET, "c", [interval(57.2, 57.4) | spent | {"case": "x", "guarantee": "estimate"}])
+    page.main()
+    assert "ertified" not in (results / "benchmarks.md").read_text()
 
 
 def test_what_a_process_said_is_kept_where_it_gave_no_answer():
