@@ -81,7 +81,7 @@ def test_radial_follows_a_constant_along_the_ode():
 
 
 def test_radial_says_when_it_fails():
-    with pytest.raises(ValueError, match="no agreement"):
+    with pytest.raises(ValueError, match=r"did not converge|no agreement"):
         radial.solve(lambda u, p: 0 * u, lambda r: np.abs(r - 1), dim=3, horizon=0.3)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"blows up|did not converge|no agreement"):
         radial.solve(lambda u, p: u**2, lambda r: 1 + bump(r), dim=3, horizon=2.0)

@@ -27,6 +27,7 @@ FEWEST = 2048               # paths for one point in a final sample; 256 where t
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
+FOR_PROOF = 30.0            # seconds of training that a proof is worth where an estimate would already do
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -157,7 +158,8 @@ class Run:
         """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
         assert self.best is not None
         spent, seconds = self.clock.elapsed, self.best.seconds
-        if SAVING * seconds <= price and not self.best.promising:
+        waiting = self.best.promising and self.clock.spent.get("train", 0.0) < FOR_PROOF
+        if SAVING * seconds <= price and not waiting:
             self.reason = f"certifying takes {_about(seconds)}, more training {_about(price)}"
         elif spent + min(seconds, 0.5 * self.limit) > self.limit:
             self.reason = "the time limit left no room for more training"
