@@ -8,9 +8,12 @@ from ._solution import Solution as Solution
 from ._solution import ToleranceNotMetError as ToleranceNotMetError
 from ._solve import solve as solve
 from ._version import __version__ as __version__
+from .problems import ControlProblem as ControlProblem
+from .problems import CostBounds as CostBounds
 from .problems import ParabolicPDE as ParabolicPDE
 from .problems import Reference as Reference
 from .problems import SourceBounds as SourceBounds
+from .problems import StoppingProblem as StoppingProblem
 from .processes import Brownian as Brownian
 from .processes import Diffusion as Diffusion
 from .processes import GeometricBrownian as GeometricBrownian

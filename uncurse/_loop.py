@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ._clock import Clock
-from ._solution import Estimate, Guarantee, Result, Snapshot, Solution, Timing
+from ._request import Request
+from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis import Source, analyse
 from .certificates import Bounds, Chunk, Model, Offer, allowed, fallback, offers, rows_for, terminal_values, theorems
 from .methods import AbstractMethod, Setting, State
 from .problems import ParabolicPDE
 from .report._record import record_of
-from .statistics import Moments, Purpose, half_width_factor, stream
+from .statistics import Moments, Purpose, stream
 from .surrogates import AbstractSurrogate
 
 PerPoint = Float[np.ndarray, " n"]
@@ -68,14 +68,8 @@ class Run:
     """One call of solve: the loop, its clock and its history."""
 
     problem: ParabolicPDE
-    points: Float[np.ndarray, "n d"]
-    tolerance: tuple[float, float]
-    confidence: float
-    seed: int
-    limit: float
+    request: Request
     methods: Sequence[AbstractMethod]
-    clock: Clock = field(default_factory=Clock)
-    progress: Any = None
     history: list[Snapshot] = field(default_factory=list)
     reason: str = ""
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -84,14 +78,10 @@ class Run:
     best: _Proposal | None = None
     source: Source | None = None
 
-    @property
-    def z(self) -> float:
-        return half_width_factor(self.confidence)
-
-    def go(self, one_point: bool) -> Solution:
+    def go(self) -> Solution:
         """Propose, certify, report."""
-        self.progress.stage("compile and pilot")
-        self.source = analyse(self.problem, self.points)
+        self.request.progress.stage("compile and pilot")
+        self.source = analyse(self.problem, self.request.points)
         baseline = self._baseline()
         try:
             self._propose(baseline.value)
@@ -103,16 +93,16 @@ class Run:
             self.reason = "interrupted while proposing"
         assert self.best is not None
         bounds, count, result = self._certify(self.best)
-        return self._solution(bounds, baseline, count, result, one_point)
+        return self._solution(bounds, baseline, count, result)
 
     # --- proposing
 
     def _propose(self, y0: PerPoint) -> None:
         """Try methods in turn, each for as long as a second of it saves more than a second of certificate."""
         for method in self.methods:
-            self.progress.stage(method.name)
+            self.request.progress.stage(method.name)
             begin, setting = self._working, self._setting(self._steps())
-            with self.clock.stage("train"):
+            with self.request.clock.stage("train"):
                 state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
             block = self._working - begin
@@ -120,7 +110,7 @@ class Run:
                 if self._enough(block):
                     return
                 begin, y0 = self._working, proposal.y0
-                with self.clock.stage("train"):
+                with self.request.clock.stage("train"):
                     state = method.step(setting, proposal.state, y0)
                 proposal = self._assess(method, state, setting, y0)
                 block = self._working - begin
@@ -128,7 +118,7 @@ class Run:
             y0 = self.best.y0
             if self.best.state.round > 0 or method is self.methods[-1]:
                 self._refine()
-            if self._enough(1.2 * self.clock.compile + block):
+            if self._enough(1.2 * self.request.clock.compile + block):
                 return
         self.reason = "every method in the plan was tried"
 
@@ -142,9 +132,9 @@ class Run:
         best = self.best
         while best is not None and best.offer.count is None and not PROMISING <= best.offer.bias < np.inf:
             steps = 2 * best.setting.steps
-            if steps > MOST_STEPS or self.clock.elapsed > 0.5 * self.limit:
+            if steps > MOST_STEPS or self.request.clock.elapsed > 0.5 * self.request.limit:
                 return
-            self.progress.stage(f"{steps} steps")
+            self.request.progress.stage(f"{steps} steps")
             if not self._keep(self._assess(best.method, best.state, self._setting(steps), best.y0)):
                 return
             best = self.best
@@ -152,16 +142,16 @@ class Run:
     @property
     def _working(self) -> float:
         """Seconds so far without compilation."""
-        return self.clock.elapsed - self.clock.compile
+        return self.request.clock.elapsed - self.request.clock.compile
 
     def _enough(self, price: float) -> bool:
         """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
         assert self.best is not None
-        spent, seconds = self.clock.elapsed, self.best.seconds
-        waiting = self.best.promising and self.clock.spent.get("train", 0.0) < FOR_PROOF
+        spent, seconds = self.request.clock.elapsed, self.best.seconds
+        waiting = self.best.promising and self.request.clock.spent.get("train", 0.0) < FOR_PROOF
         if SAVING * seconds <= price and not waiting:
             self.reason = f"certifying takes {_about(seconds)}, more training {_about(price)}"
-        elif spent + min(seconds, 0.5 * self.limit) > self.limit:
+        elif spent + min(seconds, 0.5 * self.request.limit) > self.request.limit:
             self.reason = "the time limit left no room for more training"
         elif not np.isfinite(self.best.variance):
             self.reason = "paths are not finite"
@@ -176,12 +166,12 @@ class Run:
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         seconds = np.inf if offer.count is None else max(offer.count, self._fewest) * len(y0) * rate
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
-        relative = float(np.max(spread / allowed(y0, self.tolerance)))
-        self.history.append(Snapshot(self.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
+        relative = float(np.max(spread / allowed(y0, self.request.tolerance)))
+        self.history.append(Snapshot(self.request.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
         self.log.append({
             "method": method.name, "round": state.round, "steps": setting.steps, "spread": relative,
             "certificate": type(offer.certificate).__name__, "predicted_seconds": seconds,
-            "at_seconds": self.clock.elapsed,
+            "at_seconds": self.request.clock.elapsed,
         })
         self._show(offer.bounds, None, method.name)
         return _Proposal(method, state, setting, y0, offer, seconds, relative, proved_bias)
@@ -204,9 +194,9 @@ class Run:
         """The strongest theorem that reaches the tolerance, else the nearest; and how near the best proof comes."""
         assert self.source is not None
         self.pilots += 1
-        key = stream(self.seed, Purpose.constants, self.pilots)
+        key = stream(self.request.seed, Purpose.constants, self.pilots)
         found = theorems(self.problem, self.source, setting.sampler, surrogate, chunk, y0, key)
-        offered = offers(found, chunk, y0, self.tolerance, self.z)
+        offered = offers(found, chunk, y0, self.request.tolerance, self.request.z)
 
         def affordable() -> list[Offer]:
             return [o for o in offered if o.count is not None and o.count * len(y0) * rate < PATIENCE]
@@ -214,7 +204,7 @@ class Run:
         exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
         if not affordable() and not exact:
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
-            offered += offers([mixed], chunk, y0, self.tolerance, self.z)
+            offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z)
         chosen = (affordable() or sorted(offered, key=lambda o: o.bias))[0]
         return chosen, min((o.bias for o in offered if o.proved), default=np.inf)
 
@@ -236,18 +226,18 @@ class Run:
         self.pilots += 1
         n, begin = len(y0), self._working
         count = max(paths // n, 64) if setting.rows >= 64 else max(paths // (8 * n), 32)
-        with self.clock.stage("certify"):
-            chunk = setting.sampler.pilot(surrogate, y0, stream(self.seed, Purpose.pilot, self.pilots), count)
+        with self.request.clock.stage("certify"):
+            chunk = setting.sampler.pilot(surrogate, y0, stream(self.request.seed, Purpose.pilot, self.pilots), count)
         return chunk, (self._working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))
 
     def _show(self, bounds: Bounds, fraction: float | None, note: str = "") -> None:
         worst = int(np.argmax(bounds.half_width))
-        self.progress.update(fraction, float(bounds.low[worst]), float(bounds.high[worst]), note)
+        self.request.progress.update(fraction, float(bounds.low[worst]), float(bounds.high[worst]), note)
 
     def _setting(self, steps: int) -> Setting:
         assert self.source is not None
         rows = rows_for(self.problem.dim, 2 * STEPS)
-        return Setting(self.problem, self.source, self.points, steps, rows, self.seed)
+        return Setting(self.problem, self.source, self.request.points, steps, rows, self.request.seed)
 
     def _steps(self) -> int:
         """More steps where a bias is what keeps the best proposal from the tolerance."""
@@ -259,23 +249,23 @@ class Run:
 
     @property
     def _fewest(self) -> int:
-        return FEWEST if len(self.points) == 1 else 256
+        return FEWEST if len(self.request.points) == 1 else 256
 
     def _baseline(self) -> Estimate:
         """E g(X_T): the answer without f."""
-        model, n = Model.of(self.problem), len(self.points)
-        rows, key = rows_for(self.problem.dim, 1), stream(self.seed, Purpose.baseline)
+        model, n = Model.of(self.problem), len(self.request.points)
+        rows, key = rows_for(self.problem.dim, 1), stream(self.request.seed, Purpose.baseline)
         count = -(-max(8 * PILOT // n, 64) // max(rows // min(n, rows), 1))
         parts = []
-        with self.clock.stage("certify"):
+        with self.request.clock.stage("certify"):
             for first in range(0, n, rows):
-                block = self.points[first : first + rows]
+                block = self.request.points[first : first + rows]
                 starts = jnp.asarray(np.repeat(block, max(rows // len(block), 1), axis=0), dtype=np.float32)
                 drawn = (terminal_values(model, STEPS, starts, key, (first, i)) for i in range(count))
                 values = [np.asarray(v).reshape(len(block), -1) for v in drawn]
                 parts.append(np.concatenate(values, axis=1).astype(np.float64))
         moments = Moments.concatenate([Moments.of(p[..., None]) for p in parts])
-        value, half = moments.mean[:, 0], self.z * moments.error[:, 0]
+        value, half = moments.mean[:, 0], self.request.z * moments.error[:, 0]
         return Estimate(value, value - half, value + half)
 
     # --- certifying
@@ -291,7 +281,7 @@ class Run:
         attempt, moments = 0, None
         while True:
             bounds, moments, complete = self._sample(proposal, count, attempt, moments)
-            met = bool((bounds.half_width <= allowed(bounds.value, self.tolerance)).all())
+            met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
             if met or moments.invalid or not complete or wanted is None or attempt == 2:
                 break
             count, attempt = int(1.5 * moments.count), attempt + 1
@@ -318,9 +308,9 @@ class Run:
             return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
-        if not complete or self.clock.elapsed > 0.9 * self.limit:
+        if not complete or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
-        limited = bounds.bias > 0.5 * allowed(bounds.value, self.tolerance)
+        limited = bounds.bias > 0.5 * allowed(bounds.value, self.request.tolerance)
         return Result.bias_limited if limited.any() else Result.sampling_limited
 
     def _sample(
@@ -328,56 +318,53 @@ class Run:
     ) -> tuple[Bounds, Moments, bool]:
         """A final sample brought to a fixed size, cut short only by the clock or the user."""
         certificate, y0, sampler = proposal.offer.certificate, proposal.y0, proposal.setting.sampler
-        self.progress.stage("certificate")
-        key = stream(self.seed, Purpose.certificate, attempt)
+        self.request.progress.stage("certificate")
+        key = stream(self.request.seed, Purpose.certificate, attempt)
         moments, missing = before, count - (0 if before is None else before.count)
         complete = True
-        with self.clock.stage("certify"):
+        with self.request.clock.stage("certify"):
             try:
                 for more in sampler.moments(proposal.surrogate, y0, key, missing, certificate):
                     moments = more if before is None else before.merge(more)
-                    bounds = certificate.bounds(moments, y0, self.z)
-                    self.history.append(Snapshot(self.clock.elapsed, bounds.low, bounds.high, "certificate"))
+                    bounds = certificate.bounds(moments, y0, self.request.z)
+                    self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
                     self._show(bounds, moments.count / count)
-                    if self.clock.elapsed > self.limit and moments.count < count:
+                    if self.request.clock.elapsed > self.request.limit and moments.count < count:
                         complete = False
                         break
             except KeyboardInterrupt:
                 self.interrupted, complete = True, False
                 if moments is None:     # one round of paths is soon drawn; a second Ctrl-C ends it
-                    key = stream(self.seed, Purpose.certificate, attempt, 1)
+                    key = stream(self.request.seed, Purpose.certificate, attempt, 1)
                     moments = next(sampler.moments(proposal.surrogate, y0, key, 1, certificate))
         assert moments is not None
-        return _rounded(certificate.bounds(moments, y0, self.z)), moments, complete
+        return _rounded(certificate.bounds(moments, y0, self.request.z)), moments, complete
 
     # --- reporting
 
-    def _solution(self, bounds: Bounds, baseline: Estimate, count: int, result: Result, one_point: bool) -> Solution:
+    def _solution(self, bounds: Bounds, baseline: Estimate, count: int, result: Result) -> Solution:
         assert self.best is not None
 
-        def shaped(a: PerPoint) -> Float[np.ndarray, "*points"]:
-            return a[0] if one_point else a
-
+        shaped = self.request.shaped
         low, high, guarantee = bounds.low, bounds.high, bounds.guarantee
         if result is Result.not_finite:
             low, high, guarantee = np.full_like(low, -np.inf), np.full_like(high, np.inf), Guarantee.estimate
-        spent = self.clock.spent
-        timing = Timing(self.clock.elapsed, self.clock.compile, spent.get("train", 0.0), spent.get("certify", 0.0))
+        timing = self.request.timing
         best = self.best
         certificate = best.offer.certificate
         stats = {
             "method": best.method.name, "reason": f"{best.method.name}: {self.reason}", "rounds": best.state.round,
             "certificate": type(certificate).__name__, "paths": count, "steps": best.setting.steps, "log": self.log,
-            "tolerance": {"rtol": self.tolerance[0], "atol": self.tolerance[1]},
+            "tolerance": {"rtol": self.request.tolerance[0], "atol": self.request.tolerance[1]},
         }
         return Solution(
             value=shaped(bounds.value), low=shaped(low), high=shaped(high),
-            confidence=self.confidence, guarantee=guarantee,
+            confidence=self.request.confidence, guarantee=guarantee,
             budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=certificate.assumptions,
             baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)),
-            result=result, at=self.points[0] if one_point else self.points, problem=self.problem,
+            result=result, at=shaped(self.request.points), problem=self.problem,
             field=best.surrogate, timing=timing, history=tuple(self.history), stats=stats,
-            record=record_of(self.problem, self.seed, best.surrogate),
+            record=record_of(self.problem, self.request.seed, best.surrogate),
         )
 
 

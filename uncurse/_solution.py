@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .problems import ParabolicPDE
+from .problems import Problem
 
 
 class Guarantee(enum.StrEnum):
@@ -86,8 +86,9 @@ class Solution:
     baseline: Estimate                                  # the answer with f dropped
     result: Result
     at: Float[np.ndarray, "*points d"]
-    problem: ParabolicPDE | None
+    problem: Problem | None
     field: Any = None                                   # the surrogate: field(t, x), field.grad(t, x)
+    policy: Any = None                                  # of a decision problem: policy(t, x)
     timing: Timing = Timing(0.0, 0.0, 0.0, 0.0)
     history: tuple[Snapshot, ...] = ()
     stats: dict[str, Any] = dataclasses.field(default_factory=dict)

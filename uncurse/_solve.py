@@ -1,5 +1,7 @@
 """solve(): propose while that pays, then certify with frozen parameters and fresh paths."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jaxtyping import ArrayLike
@@ -7,14 +9,15 @@ from jaxtyping import ArrayLike
 from . import _checks
 from ._devices import interrupts
 from ._loop import Run
+from ._request import Request
 from ._solution import Result, Solution, ToleranceNotMetError
 from .methods import AbstractMethod, plan
-from .problems import ParabolicPDE
+from .problems import ControlProblem, Problem, StoppingProblem
 from .report import Progress
 
 
 def solve(
-    problem: ParabolicPDE,
+    problem: Problem,
     at: ArrayLike,
     *,
     rtol: float = 1e-3,
@@ -28,8 +31,11 @@ def solve(
 ) -> Solution:
     """u(0, x) of a problem at one point or many, with an interval that can be checked.
 
+    u is the solution of a `ParabolicPDE`, the least expected cost of a `ControlProblem` or the largest expected payoff
+    of a `StoppingProblem`, from x at t = 0.
+
     Args:
-        problem: the equation.
+        problem: the equation, or the decision to be taken.
         at: where u is wanted at t = 0: (d,) or (n, d).
         rtol: relative tolerance: the half-width of the interval is at most max(atol, rtol |value|), for each point.
         atol: absolute tolerance, in units of u.
@@ -47,22 +53,37 @@ def solve(
         TypeError, ValueError: bad input, before anything is compiled.
         ToleranceNotMetError: see `throw`; its `solution` holds what was found.
     """
-    if not isinstance(problem, ParabolicPDE):
-        hint = "; pass its .problem" if isinstance(getattr(problem, "problem", None), ParabolicPDE) else ""
-        raise TypeError(f"problem must be a uc.ParabolicPDE; got {type(problem).__name__}{hint}")
+    if not isinstance(problem, Problem):
+        hint = "; pass its .problem" if isinstance(getattr(problem, "problem", None), Problem) else ""
+        kinds = "a uc.ParabolicPDE, uc.ControlProblem or uc.StoppingProblem"
+        raise TypeError(f"problem must be {kinds}; got {type(problem).__name__}{hint}")
     points = _checks.points(at, problem.dim)
     atol = _checks.number("atol", atol, at_least=0.0)
     rtol = _checks.number("rtol", rtol, at_least=0.0) if atol else _checks.number("rtol", rtol, above=0.0)
-    tolerance = (rtol, atol)
     confidence = _checks.number("confidence", confidence, above=0.0, below=1.0)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1; got {seed!r}")
     limit = np.inf if time_limit is None else _checks.number("time_limit", time_limit, above=0.0)
-    methods = plan(method)
-    run = Run(problem, np.atleast_2d(points), tolerance, confidence, int(seed), limit, methods)
+    request = Request(
+        np.atleast_2d(points), points.ndim == 1, (rtol, atol), confidence, int(seed), limit, method
+    )
+    run = _runner(problem, request)
     target = f"rtol {rtol:g}" if not atol else f"max({atol:g}, {rtol:g} |u|)"
-    with interrupts(), Progress(progress and jax.process_index() == 0, target) as run.progress:
-        solution = run.go(one_point=points.ndim == 1)
+    with interrupts(), Progress(progress and jax.process_index() == 0, target) as request.progress:
+        solution = run()
     if throw and solution.result not in (Result.tolerance_met, Result.interrupted):
         raise ToleranceNotMetError(solution)
     return solution
+
+
+def _runner(problem: Problem, request: Request) -> Callable[[], Solution]:
+    """What solves this class of problems, with the method checked."""
+    if isinstance(problem, ControlProblem):
+        from ._control import Control
+
+        return Control.of(problem, request).go
+    if isinstance(problem, StoppingProblem):
+        from ._stopping import Stopping
+
+        return Stopping.of(problem, request).go
+    return Run(problem, request, plan(request.method)).go

@@ -1,0 +1,59 @@
+"""What a policy is: a function of (t, x) that says what to do. It claims nothing; its cost is certified elsewhere."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from ._base import Point, Scalar
+
+
+class AbstractPolicy(eqx.Module):
+    """a = pi(t, x), for one point, within the control bounds."""
+
+    @abc.abstractmethod
+    def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
+        """The control at (t, x)."""
+
+    @abc.abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """What is needed, besides the problem, to build a policy of the same shape; fit for JSON."""
+
+    def __call__(self, t: ArrayLike, x: ArrayLike) -> Float[Array, "*points m"]:
+        """pi at (t, x): x is (d,) or (n, d), t a number or (n,)."""
+        return over_points(self, type(self).control, t, x, "policy")
+
+
+class AbstractRule(eqx.Module):
+    """Stop or go on at (t, x), for one point; t is one of the dates."""
+
+    @abc.abstractmethod
+    def stop(self, t: Scalar, x: Point) -> Bool[Array, ""]:
+        """True where the rule stops."""
+
+    @abc.abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """What is needed, besides the problem, to build a rule of the same shape; fit for JSON."""
+
+    def __call__(self, t: ArrayLike, x: ArrayLike) -> Bool[Array, "*points"]:
+        """The rule at (t, x): x is (d,) or (n, d), t a number or (n,)."""
+        return over_points(self, type(self).stop, t, x, "policy")
+
+
+def over_points(module: eqx.Module, function: Any, t: ArrayLike, x: ArrayLike, name: str) -> Array:
+    """`function(module, t, x)`, written for one point, at one or many."""
+    points, times = jnp.asarray(x, dtype=float), jnp.asarray(t, dtype=float)
+    if points.ndim not in (1, 2) or times.ndim > points.ndim - 1:
+        expected = "x of shape (d,) or (n, d) and t a number or (n,)"
+        raise ValueError(f"{name}(t, x) takes {expected}; got {points.shape} and {times.shape}")
+    batch = jnp.atleast_2d(points)
+    found = _evaluate(module, function, jnp.broadcast_to(times, batch.shape[:1]), batch)
+    return found[0] if points.ndim == 1 else found
+
+
+@eqx.filter_jit
+def _evaluate(module: eqx.Module, function: Any, t: Float[Array, " n"], x: Float[Array, "n d"]) -> Array:
+    return jax.vmap(lambda t, x: function(module, t, x))(t, x)
