@@ -32,6 +32,7 @@ from ..problems import ParabolicPDE
 from ..processes import AbstractProcess, mean_decay
 from ..statistics import normal, uniform
 from ..surrogates import AbstractSurrogate
+from ._twist import feedback, twisted
 
 Scalar = Float[Array, ""]
 Point = Float[Array, " d"]
@@ -81,7 +82,8 @@ class Scheme:
 
     steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a
     step. track: the slopes may vary along a step, so their variation is measured; only with random times. tilted: f
-    depends on the gradient, so X runs under an extra drift.
+    depends on the gradient, so X runs under an extra drift. strength: f = -(strength / 2) |z|^2 plus an affine
+    function of grad, and the drift follows the surrogate inside a step (`_twist`); 0: it does not.
     """
 
     steps: int
@@ -89,13 +91,16 @@ class Scheme:
     second_order: bool
     track: bool
     tilted: bool = True
+    strength: float = 0.0
 
     @staticmethod
     def of(source: Source, process: AbstractProcess, steps: int) -> "Scheme":
         frozen = not (source.uses_point or source.uses_value or (source.uses_gradient and not process.flat))
         constant = source.affine and not source.uses_point and (process.flat or not source.uses_gradient)
         track = not frozen and not constant
-        return Scheme(steps, not frozen, source.affine_in_gradient, track, source.uses_gradient)
+        follows = frozen and source.quadratic is not None and process.exact and process.normals == process.noise_dim
+        strength = -2 * source.quadratic if follows and source.quadratic is not None else 0.0
+        return Scheme(steps, not frozen, source.affine_in_gradient, track, source.uses_gradient, strength)
 
 
 Entry = TypeVar("Entry")
@@ -117,13 +122,23 @@ class Columns(NamedTuple, Generic[Entry]):
     lagged: Entry            # Gamma_T A w: what slopes at both ends of each step, not the first alone, would add to S
 
 
+class Visit(NamedTuple):
+    """How S depends on the surrogate over a step, with the path fixed: S falls by grad . dy, and for a twisted step by
+    bend times the second derivative along `line` and spin times that along the probe, too."""
+
+    q: Float[Array, "... d"]        # the surrogate's gradient in the chart
+    dy: Float[Array, "... d"]       # Sigma dW over the step, in the chart
+    line: Float[Array, "... d"]
+    bend: Float[Array, "..."]
+    spin: Float[Array, "..."]
+
+
 class Trace(NamedTuple):
     """Paths at the start of each step."""
 
     x: Float[Array, "steps paths d"]
     y: Float[Array, "steps paths"]
-    q: Float[Array, "steps paths d"]        # the surrogate's gradient in the chart
-    dy: Float[Array, "steps paths d"]       # Sigma dW over the step, in the chart
+    visit: Visit
     total: Float[Array, "steps paths"]      # the part of S accumulated so far
     log_gamma: Float[Array, "steps paths"]
 
@@ -165,6 +180,12 @@ def twin(
     return noise._replace(first=exchange(noise.first, fresh[..., :k]), second=exchange(noise.second, fresh[..., k:]))
 
 
+def probe_of(process: AbstractProcess, scheme: Scheme, dim: int) -> Float[Array, " d"]:
+    """Signs at random, for Hutchinson's estimate of a trace: over the noise where steps are twisted, else the chart."""
+    size = process.noise_dim if scheme.strength else dim
+    return jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], size), dtype=jnp.float32)
+
+
 def simulate(
     model: Model,
     surrogate: AbstractSurrogate,
@@ -181,7 +202,7 @@ def simulate(
     """
     paths = starts.shape[0]
     zero = jnp.zeros(paths, dtype=starts.dtype)
-    probe = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], starts.shape[1]), dtype=starts.dtype)
+    probe = probe_of(model.process, scheme, starts.shape[1])
     state = _State(
         x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, residual2=zero,
         slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
@@ -189,8 +210,8 @@ def simulate(
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0))
 
     def body(state: _State, inputs: tuple[Array, Draws]) -> tuple[_State, Trace | None]:
-        after, q, dy = step(inputs[0], state, read(inputs[1]))
-        return after, Trace(state.x, state.y, q, dy, state.total, state.log_gamma) if keep else None
+        after, visit = step(inputs[0], state, read(inputs[1]))
+        return after, Trace(state.x, state.y, visit, state.total, state.log_gamma) if keep else None
 
     times = jnp.arange(scheme.steps) * (model.horizon / scheme.steps)
     end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), draws))
@@ -220,7 +241,9 @@ class _State(NamedTuple):
 
 def _step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State, noise: Noise
-) -> tuple[_State, Point, Point]:
+) -> tuple[_State, "Visit"]:
+    if scheme.strength:
+        return _twisted_step(model, surrogate, scheme, probe, t, state, noise)
     process, f = model.process, model.source
     first, second, cut, area, _ = noise
     h = model.horizon / scheme.steps
@@ -279,7 +302,27 @@ def _step(
         x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
         slope_u2, slope_z2, slope_x2, c, tilt, lag,
     )
-    return end, q, dy
+    zero = jnp.zeros_like(y)
+    return end, Visit(q, dy, jnp.zeros_like(q), zero, zero)
+
+
+def _twisted_step(
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State, noise: Noise
+) -> tuple[_State, "Visit"]:
+    process, x, y = model.process, state.x, state.y
+    h = model.horizon / scheme.steps
+    found = feedback(process, surrogate, probe, t, x)
+    f0, b = jax.value_and_grad(model.source, argnums=3)(t, x, y, process.gradient(x, found.q))
+    z2 = found.z @ found.z
+    constant = f0 - process.tilt(x, b) @ found.q - scheme.strength / 2 * z2
+    unchanged = process.tilt(x, b) + scheme.strength * process.spread(t, x, found.z)    # the drift for zhat = 0
+    twist = twisted(found, scheme.strength, h, noise.first)
+    end, _ = process.step(t, x, jnp.asarray(h, dtype=x.dtype), twist.w / np.sqrt(h), unchanged)
+    added = twist.total + h * constant
+    across = twist.across / max(len(probe) - 1, 1)
+    visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),
+                  twist.along - across, across)  # fmt: skip
+    return state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added), visit
 
 
 class _Expansion(NamedTuple):

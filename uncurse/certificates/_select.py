@@ -117,7 +117,7 @@ def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     which, step = np.resize(np.arange(paths), SAMPLED_POINTS), rng.integers(0, steps, SAMPLED_POINTS)
     t = (step * sampler.model.horizon / steps).astype(np.float32)
-    return t, *(np.asarray(a)[step, which] for a in (visited.trace.x, visited.trace.y, visited.trace.q))
+    return t, *(np.asarray(a)[step, which] for a in (visited.trace.x, visited.trace.y, visited.trace.visit.q))
 
 
 def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> Mixed:
@@ -145,7 +145,8 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
     at = owner[chosen]
     t = branch[chosen] * sampler.model.horizon / steps
-    there = (t, *(np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.q)), size[at], reach[at])
+    visits = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.visit.q))
+    there = (t, *visits, size[at], reach[at])
     rho = sampled_remainder(sampler.model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))
     found = np.maximum(np.bincount(at, minlength=n), 1)
     remainder = np.bincount(at, np.asarray(rho, dtype=np.float64), n) / found

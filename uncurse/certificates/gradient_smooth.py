@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from .._solution import Guarantee
 from ..analysis import Bound, Source
-from ..statistics import Moments
-from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack
+from ..statistics import FEW, Moments
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack, unbounded
 from ._paths import Columns
 from .linear import ROUNDING
 
@@ -42,7 +42,7 @@ class GradientSmooth(AbstractCertificate):
     sign: int                   # of the exact quadratic: f = sign K/2 |z|^2 + ...; 0 if f is something else
     spread: float = 0.0         # largest scatter of the exponents on the pilot
 
-    LIMIT = 1.0
+    LIMIT = 1.5
 
     @staticmethod
     def of(source: Source, estimated_curvature: float | None) -> "GradientSmooth | None":
@@ -85,6 +85,13 @@ class GradientSmooth(AbstractCertificate):
         up, down = self._exponents(paths, y0)
         with np.errstate(over="ignore"):
             return stack(paths.total, np.expm1(up), np.expm1(down), paths.frozen, paths.slope_x2)
+
+    def predict(self, pilot: Moments, y0: PerPoint, z: float, count: int) -> Bounds:
+        """As many paths as an exponential of a Gaussian exponent needs, since a pilot does not meet its tail."""
+        w = np.exp(min(self.spread, self.LIMIT) ** 2)
+        kurtosis = w**4 + 2 * w**3 + 3 * w**2 - 3
+        found = self.bounds(pilot.scaled(count), y0, z)
+        return found if count >= FEW * kurtosis else unbounded(found.value, found.budget["sampling"])
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         mean, error = moments.mean, z * moments.error

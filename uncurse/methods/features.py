@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..certificates import Trace
-from ..processes import AbstractProcess
+from ..certificates import Model, Scheme, Trace, Visit, probe_of
 from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Frame, Smoothed, with_theta
 from ._base import AbstractMethod, Setting, State
@@ -47,8 +46,7 @@ class RandomFeatures(AbstractMethod):
         for chunk in range(chunks):
             key = stream(setting.seed, Purpose.training, 1, state.round, chunk)
             visited = sampler.visited(surrogate, y0, key, 1)
-            model = sampler.model
-            found = _normal_equations(surrogate, model.process, visited.columns.total, visited.trace, model.horizon)
+            found = _normal_equations(surrogate, sampler.model, sampler.scheme, visited.columns.total, visited.trace)
             arrays = tuple(np.asarray(a, dtype=np.float64) for a in found)
             sums = arrays if sums is None else tuple(a + b for a, b in zip(sums, arrays, strict=True))
         change = _solve(*sums)      # type: ignore[misc]
@@ -78,30 +76,40 @@ def late_points(
 
 @eqx.filter_jit
 def _normal_equations(
-    surrogate: Features, process: AbstractProcess, total: Array, trace: Trace, horizon: float
+    surrogate: Features, model: Model, scheme: Scheme, total: Array, trace: Trace
 ) -> tuple[Array, ...]:
     """Sums over paths: I_j = sum_k Gamma_k grad psi_j . Sigma dW_k against S, and psi against what S still adds."""
     steps, paths = trace.y.shape
-    n = surrogate.theta.shape[0]
+    n, process = surrogate.theta.shape[0], model.process
     scale = surrogate.frame.spread
+    probe = probe_of(process, scheme, process.dim)
 
-    def one(t: Array, x: Array, dy: Array) -> tuple[Array, Array, Array]:
+    def one(t: Array, x: Array, visit: Visit) -> tuple[Array, Array, Array]:
         def along(y: Array) -> tuple[Array, Array]:
             return surrogate.features(t, process.move(x, y))
 
-        (psi, g), (change, _) = jax.jvp(along, (jnp.zeros_like(x),), (dy,))
+        def second(v: Array) -> Array:
+            """Second derivatives of the features along v."""
+            def first(e: Array) -> Array:
+                return jax.jvp(lambda y: along(y)[0], (e * v,), (v,))[1]
+
+            return jax.jvp(first, (jnp.zeros_like(t),), (jnp.ones_like(t),))[1]
+
+        (psi, g), (change, _) = jax.jvp(along, (jnp.zeros_like(x),), (visit.dy,))
+        if scheme.strength:
+            change = change + visit.bend * second(visit.line) + visit.spin * second(process.spread(t, x, probe))
         return psi, g, change
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
         integral, value_gram, value_moment = carry
-        t, x, dy, before, log_gamma = inputs
-        psi, g, change = jax.vmap(one, in_axes=(None, 0, 0))(t, x, dy)
+        t, x, visit, before, log_gamma = inputs
+        psi, g, change = jax.vmap(one, in_axes=(None, 0, 0))(t, x, visit)
         rest = ((total - before) * jnp.exp(-log_gamma) - g) / scale - psi @ surrogate.theta
         integral = integral + jnp.exp(log_gamma)[:, None] * change
         return (integral, value_gram + psi.T @ psi / steps, value_moment + psi.T @ rest / steps), None
 
-    times = jnp.arange(steps, dtype=total.dtype) * (horizon / steps)
+    times = jnp.arange(steps, dtype=total.dtype) * (model.horizon / steps)
     zero = (jnp.zeros((paths, n)), jnp.zeros((n, n)), jnp.zeros(n))
-    (integral, *value), _ = jax.lax.scan(body, zero, (times, trace.x, trace.dy, trace.total, trace.log_gamma))
+    (integral, *value), _ = jax.lax.scan(body, zero, (times, trace.x, trace.visit, trace.total, trace.log_gamma))
     s = (total - trace.y[0]) / scale        # about y0 of each path's own point: u at other points is not noise
     return jnp.asarray(float(paths)), integral.T @ integral, integral.T @ s, integral.sum(0), s.sum(), *value

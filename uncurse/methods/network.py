@@ -102,10 +102,10 @@ def _train(
         return value / scale, change / scale
 
     gamma = jnp.exp(trace.log_gamma)
-    _, change = outputs(network.layers, trace.x, trace.dy)
+    _, change = outputs(network.layers, trace.x, trace.visit.dy)
     goal = (total - trace.y[0]) / scale + jnp.sum(gamma * change, axis=0)
     base = jax.vmap(jax.vmap(network.base.value, (None, 0)))(times, trace.x)
-    data = _Data(goal - jnp.mean(goal), trace.x, trace.dy, gamma, ((total - trace.total) / gamma - base) / scale)
+    data = _Data(goal - jnp.mean(goal), trace.x, trace.visit.dy, gamma, ((total - trace.total) / gamma - base) / scale)
 
     def loss(layers: Layers, batch: _Data) -> Array:
         value, change = outputs(layers, batch.x, batch.dy)
