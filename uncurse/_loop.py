@@ -15,7 +15,7 @@ from .certificates import Bounds, Chunk, Model, Offer, allowed, fallback, offers
 from .methods import AbstractMethod, Setting, State
 from .problems import ParabolicPDE
 from .report._record import record_of
-from .statistics import Moments, Purpose, stream
+from .statistics import FEW, Moments, Purpose, stream
 from .surrogates import AbstractSurrogate
 
 PerPoint = Float[np.ndarray, " n"]
@@ -25,9 +25,11 @@ MOST_STEPS = 80
 PILOT = 2048                # paths over all points, at most, that size the final sample
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
+NEXT = 3.0                  # times the compilation so far: what the next method's programs will take to compile
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 FOR_PROOF = 30.0            # seconds of training that a proof is worth where an estimate would already do
+MOST_GROWTH = 8.0           # of a sample in one go
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -118,7 +120,7 @@ class Run:
             y0 = self.best.y0
             if self.best.state.round > 0 or method is self.methods[-1]:
                 self._refine()
-            if self._enough(1.2 * self.request.clock.compile + block):
+            if self._enough(NEXT * self.request.clock.compile + block):
                 return
         self.reason = "every method in the plan was tried"
 
@@ -284,7 +286,7 @@ class Run:
             met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
             if met or moments.invalid or not complete or wanted is None or attempt == 2:
                 break
-            count, attempt = int(1.5 * moments.count), attempt + 1
+            count, attempt = int(_growth(bounds, moments) * moments.count), attempt + 1
         if not moments.invalid and self._unseen(moments):
             infinite = np.full_like(bounds.value, np.inf)
             bounds, met = replace(bounds, low=-infinite, high=infinite, guarantee=Guarantee.estimate), False
@@ -366,6 +368,14 @@ class Run:
             field=best.surrogate, timing=timing, history=tuple(self.history), stats=stats,
             record=record_of(self.problem, self.request.seed, best.surrogate),
         )
+
+
+def _growth(bounds: Bounds, moments: Moments) -> float:
+    """By how much to enlarge a sample that fell short: by half, but by more where few paths carry an average."""
+    if np.isfinite(bounds.half_width).all():
+        return 1.5
+    carried = moments.kurtosis[np.isfinite(moments.kurtosis)]
+    return float(np.clip(1.5 * FEW * carried.max(initial=0.0) / moments.count, 1.5, MOST_GROWTH))
 
 
 def _rounded(bounds: Bounds) -> Bounds:

@@ -33,6 +33,7 @@ class Source:
     affine_in_value: bool
     affine_in_gradient: bool
     smooth: bool              # no kink in (u, grad)
+    smooth_terminal: bool     # the trace of g shows no kink
     uniform: bool             # neither f nor g depends on x: then u does not either
     shape: Bound | None       # "convex" or "concave" in (u, grad) jointly
     value_range: Bound | None = None            # (low, high) for u
@@ -89,6 +90,7 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
     return Source(
         uses_point=not point.independent, uses_value=not value.independent, uses_gradient=not gradient.independent,
         affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=smooth,
+        smooth_terminal=is_smooth_terminal(problem),
         uniform=shape(X).independent and shape_in(problem.terminal, (vector,), (0,)).independent,
         quadratic=quadratic, **{"shape": None, **facts},
     )

@@ -38,6 +38,9 @@ Scalar = Float[Array, ""]
 Point = Float[Array, " d"]
 
 
+GRADING = 2.0       # of the steps where g has a kink, or where few long steps do for all but the end
+
+
 class Model(eqx.Module):
     """A problem as the simulation sees it: arrays that can be traced, functions that cannot."""
 
@@ -83,7 +86,8 @@ class Scheme:
     steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a
     step. track: the slopes may vary along a step, so their variation is measured; only with random times. tilted: f
     depends on the gradient, so X runs under an extra drift. strength: f = -(strength / 2) |z|^2 plus an affine
-    function of grad, and the drift follows the surrogate inside a step (`_twist`); 0: it does not.
+    function of grad, and the drift follows the surrogate inside a step (`_twist`); 0: it does not. grading: steps
+    shrink towards T, t_k = T (1 - (1 - k/N)^grading), since near kinks and peaks of g the gradient moves fastest there.
     """
 
     steps: int
@@ -92,6 +96,17 @@ class Scheme:
     track: bool
     tilted: bool = True
     strength: float = 0.0
+    grading: float = 1.0
+
+    @property
+    def grid(self) -> Float[np.ndarray, " times"]:
+        """t_0, ..., t_N over T."""
+        return 1 - (1 - np.arange(self.steps + 1) / self.steps) ** self.grading
+
+    @property
+    def shares(self) -> Float[np.ndarray, " steps"]:
+        """Lengths of the steps over T."""
+        return np.diff(self.grid)
 
     @staticmethod
     def of(source: Source, process: AbstractProcess, steps: int) -> "Scheme":
@@ -100,7 +115,8 @@ class Scheme:
         track = not frozen and not constant
         follows = frozen and source.quadratic is not None and process.exact and process.normals == process.noise_dim
         strength = -2 * source.quadratic if follows and source.quadratic is not None else 0.0
-        return Scheme(steps, not frozen, source.affine_in_gradient, track, source.uses_gradient, strength)
+        return Scheme(steps, not frozen, source.affine_in_gradient, track, source.uses_gradient, strength,
+                      GRADING if process.exact and (strength or not source.smooth_terminal) else 1.0)  # fmt: skip
 
 
 Entry = TypeVar("Entry")
@@ -207,14 +223,14 @@ def simulate(
         x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, residual2=zero,
         slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
     )
-    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, 0, 0))
+    step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, None, 0, 0))
 
-    def body(state: _State, inputs: tuple[Array, Draws]) -> tuple[_State, Trace | None]:
-        after, visit = step(inputs[0], state, read(inputs[1]))
+    def body(state: _State, inputs: tuple[Array, Array, Draws]) -> tuple[_State, Trace | None]:
+        after, visit = step(*inputs[:2], state, read(inputs[2]))
         return after, Trace(state.x, state.y, visit, state.total, state.log_gamma) if keep else None
 
-    times = jnp.arange(scheme.steps) * (model.horizon / scheme.steps)
-    end, visited = jax.lax.scan(body, state, (times.astype(starts.dtype), draws))
+    times, lengths = (jnp.asarray(model.horizon * a, starts.dtype) for a in (scheme.grid[:-1], scheme.shares))
+    end, visited = jax.lax.scan(body, state, (times, lengths, draws))
     g = jax.vmap(model.terminal)(end.x)
     mismatch = g - end.y
     payoff = jnp.exp(end.log_gamma) * g
@@ -240,13 +256,13 @@ class _State(NamedTuple):
 
 
 def _step(
-    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State, noise: Noise
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, h: Scalar,
+    state: _State, noise: Noise,
 ) -> tuple[_State, "Visit"]:
     if scheme.strength:
-        return _twisted_step(model, surrogate, scheme, probe, t, state, noise)
+        return _twisted_step(model, surrogate, scheme, probe, t, h, state, noise)
     process, f = model.process, model.source
     first, second, cut, area, _ = noise
-    h = model.horizon / scheme.steps
     x, y = state.x, state.y
     if scheme.second_order:
         q, expansion = _expand(process, surrogate, probe, t, x)
@@ -307,17 +323,17 @@ def _step(
 
 
 def _twisted_step(
-    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, state: _State, noise: Noise
+    model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, h: Scalar,
+    state: _State, noise: Noise,
 ) -> tuple[_State, "Visit"]:
     process, x, y = model.process, state.x, state.y
-    h = model.horizon / scheme.steps
     found = feedback(process, surrogate, probe, t, x)
     f0, b = jax.value_and_grad(model.source, argnums=3)(t, x, y, process.gradient(x, found.q))
     z2 = found.z @ found.z
     constant = f0 - process.tilt(x, b) @ found.q - scheme.strength / 2 * z2
     unchanged = process.tilt(x, b) + scheme.strength * process.spread(t, x, found.z)    # the drift for zhat = 0
     twist = twisted(found, scheme.strength, h, noise.first)
-    end, _ = process.step(t, x, jnp.asarray(h, dtype=x.dtype), twist.w / np.sqrt(h), unchanged)
+    end, _ = process.step(t, x, h, twist.w / jnp.sqrt(h), unchanged)
     added = twist.total + h * constant
     across = twist.across / max(len(probe) - 1, 1)
     visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),

@@ -120,7 +120,8 @@ class Sampler:
             bits = self._bits(key, round_, 0)
             branch = np.zeros(paths, dtype=np.int64)
             if branches is not None:
-                branch = np.repeat(branches.integers(0, self.scheme.steps, paths // 2 + 1), 2)[:paths]
+                drawn = branches.choice(self.scheme.steps, paths // 2 + 1, p=self.scheme.shares)    # uniform in time
+                branch = np.repeat(drawn, 2)[:paths]
                 bits = _pair(bits, jnp.asarray(branch))
             columns, _, trace = _run(self.model, surrogate, self.scheme, starts, values, bits, True)
             assert trace is not None

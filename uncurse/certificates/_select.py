@@ -45,7 +45,7 @@ def theorems(
 ) -> list[AbstractCertificate]:
     """All that apply, with constants declared or proved where they can be."""
     horizon = problem.horizon
-    step = horizon / sampler.scheme.steps
+    step = horizon * float(sampler.scheme.shares.max())
     kinked = Lipschitz.of(source, horizon, step)
     found = [Linear.of(source, horizon), Value.of(source, horizon), kinked]
     found += [None if kinked is None else Directional.of(source, kinked)]
@@ -115,15 +115,16 @@ def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint
     visited = sampler.visited(surrogate, y0, key)
     steps, paths = visited.trace.y.shape
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    which, step = np.resize(np.arange(paths), SAMPLED_POINTS), rng.integers(0, steps, SAMPLED_POINTS)
-    t = (step * sampler.model.horizon / steps).astype(np.float32)
+    which = np.resize(np.arange(paths), SAMPLED_POINTS)
+    step = rng.choice(steps, SAMPLED_POINTS, p=sampler.scheme.shares)
+    t = (sampler.model.horizon * sampler.scheme.grid[step]).astype(np.float32)
     return t, *(np.asarray(a)[step, which] for a in (visited.trace.x, visited.trace.y, visited.trace.visit.q))
 
 
 def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> Mixed:
     """The constants of `Mixed` from pairs of paths that branch at a random step: e_k is known twice, independently."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    steps, visited = sampler.scheme.steps, sampler.visited(surrogate, y0, key, branches=rng)
+    visited = sampler.visited(surrogate, y0, key, branches=rng)
     trace, branch, paths = visited.trace, visited.branch, len(visited.branch)
     pairs, row = paths // 2, np.arange(paths)
     history = trace.total, trace.log_gamma, trace.y
@@ -144,7 +145,7 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     reach = np.sqrt(np.bincount(owner, mismatch2, n) / np.bincount(owner, minlength=n))
     chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
     at = owner[chosen]
-    t = branch[chosen] * sampler.model.horizon / steps
+    t = sampler.model.horizon * sampler.scheme.grid[branch[chosen]]
     visits = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.visit.q))
     there = (t, *visits, size[at], reach[at])
     rho = sampled_remainder(sampler.model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))

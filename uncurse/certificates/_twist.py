@@ -52,7 +52,7 @@ class Twist(NamedTuple):
     along: Scalar           # d(-total) / d(curvature along z)
 
 
-def twisted(found: Feedback, strength: float, h: float, xi: Noise) -> Twist:
+def twisted(found: Feedback, strength: float, h: Scalar, xi: Noise) -> Twist:
     """A step of length h from standard normals xi.
 
     For f = -(strength / 2) |z|^2, exp(-strength u) is an expectation over Brownian noise, w ~ N(0, h I) (Hopf-Cole).

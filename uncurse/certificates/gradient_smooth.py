@@ -84,7 +84,8 @@ class GradientSmooth(AbstractCertificate):
     def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         up, down = self._exponents(paths, y0)
         with np.errstate(over="ignore"):
-            return stack(paths.total, np.expm1(up), np.expm1(down), paths.frozen, paths.slope_x2)
+            up, down = (np.expm1(x) if sign != self.sign else np.zeros_like(x) for sign, x in ((-1, up), (1, down)))
+        return stack(paths.total, up, down, paths.frozen, paths.slope_x2)
 
     def predict(self, pilot: Moments, y0: PerPoint, z: float, count: int) -> Bounds:
         """As many paths as an exponential of a Gaussian exponent needs, since a pilot does not meet its tail."""

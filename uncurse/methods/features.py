@@ -108,7 +108,7 @@ def _normal_equations(
         integral = integral + jnp.exp(log_gamma)[:, None] * change
         return (integral, value_gram + psi.T @ psi / steps, value_moment + psi.T @ rest / steps), None
 
-    times = jnp.arange(steps, dtype=total.dtype) * (model.horizon / steps)
+    times = jnp.asarray(model.horizon * scheme.grid[:-1], total.dtype)
     zero = (jnp.zeros((paths, n)), jnp.zeros((n, n)), jnp.zeros(n))
     (integral, *value), _ = jax.lax.scan(body, zero, (times, trace.x, trace.visit, trace.total, trace.log_gamma))
     s = (total - trace.y[0]) / scale        # about y0 of each path's own point: u at other points is not noise

@@ -1,5 +1,6 @@
 """A network trained on what is certified: the whole-path variance of S, along its own paths."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import equinox as eqx
@@ -8,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ..certificates import Trace
-from ..processes import AbstractProcess
+from ..certificates import Model, Scheme, Trace
 from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Frame, Layers, Network, along, with_layers
 from ._base import AbstractMethod, Setting, State
@@ -53,11 +53,12 @@ class NetworkTraining(AbstractMethod):
         network = state.surrogate
         assert isinstance(network, Network)
         sampler = setting.sampler
+        # A step that is twisted depends on second derivatives too; training knows first ones.
+        sampler = replace(sampler, scheme=replace(sampler.scheme, strength=0.0))
         key = stream(setting.seed, Purpose.training, 2, state.round)
         visited = sampler.visited(network, y0, key)
         layers, optimiser = _train(
-            network, sampler.model.process, visited.columns.total, visited.trace, state.private, key,
-            sampler.model.horizon,
+            network, sampler.model, sampler.scheme, visited.columns.total, visited.trace, state.private, key
         )
         if not all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(layers)):
             return State(network, state.round + 1, True, state.private)
@@ -83,22 +84,22 @@ def _optimiser() -> "optax.GradientTransformation":
 @eqx.filter_jit
 def _train(
     network: Network,
-    process: AbstractProcess,
+    model: Model,
+    scheme: Scheme,
     total: Float[Array, " paths"],
     trace: Trace,
     optimiser_state: object,
     key: Key[Array, ""],
-    horizon: float,
 ) -> tuple[Layers, object]:
     import optax
 
-    steps, paths = trace.y.shape
+    paths = trace.y.shape[1]
     scale = network.frame.spread
-    times = jnp.arange(steps, dtype=total.dtype) * (horizon / steps)
+    times = jnp.asarray(model.horizon * scheme.grid[:-1], total.dtype)
 
     def outputs(layers: Layers, x: Array, dy: Array) -> tuple[Array, Array]:
         at = jax.vmap(jax.vmap(along, (None, None, None, 0, 0)), (None, None, 0, 0, 0))
-        value, change = at(with_layers(network, layers), process, times, x, dy)
+        value, change = at(with_layers(network, layers), model.process, times, x, dy)
         return value / scale, change / scale
 
     gamma = jnp.exp(trace.log_gamma)
