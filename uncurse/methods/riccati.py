@@ -15,13 +15,13 @@ from ..statistics import Purpose, host_stream
 BLOCK = 2**23           # entries of second derivatives held at once
 SLACK = 1e-6            # relative: a negative eigenvalue nearer to 0 than this may be rounding in float32
 ZERO = 1e-12            # relative: a positive one nearer to 0 is 0
-ITERATIONS = 200        # of Newton's method on the controls
+ITERATIONS = 100        # of Newton's method on the controls
 NUDGE = 1e-3            # of the scale of a control: keeps the start off a path that is stationary by symmetry alone
 RESTARTS = 3            # from larger random controls, where no finite path was found
 STEPS = 0.5 ** np.arange(12)            # lengths tried in a line search, all at once
 LEVENBERG = 10.0        # factor by which the regularisation moves
 SMALLEST, LARGEST = 1e-6, 1e8   # regularisation, relative to the curvature
-SETTLED = 1e-7          # relative decrease that is none; met twice, the search ends
+SETTLED = 1e-5          # relative decrease that is none; met twice, the search ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,8 @@ def linearised(
 
     The dynamics are linearised, the costs taken to second order; steps are regularised (Levenberg) and shortened until
     the cost falls; controls stay within their box, by a projected Newton method at every step (Tassa, Mansard and
-    Todorov 2014, Proc. IEEE ICRA, "Control-limited differential dynamic programming", II and III).
+    Todorov 2014, Proc. IEEE ICRA, "Control-limited differential dynamic programming", II and III). Where costs are not
+    convex enough for that, the nearest convex second derivatives stand in for theirs.
 
     Args:
         problem: any problem; its volatility is left out.
@@ -262,6 +263,21 @@ def _backward(
     return change, gains, jnp.concatenate([Ps, P[None]]), jnp.concatenate([ps, p[None]]), good
 
 
+@jax.jit
+def _convex(matrices: Float[Array, "n k k"]) -> Float[Array, "n k k"]:
+    """The nearest matrices without negative eigenvalues."""
+
+    def nearest(a: Array) -> Array:
+        values, vectors = jnp.linalg.eigh(0.5 * (a + a.T))
+        return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
+
+    def one(a: Array) -> Array:
+        shifted = a + 1e-9 * jnp.max(jnp.abs(a)) * jnp.eye(len(a), dtype=a.dtype)
+        return jax.lax.cond(jnp.isfinite(jnp.linalg.cholesky(shifted)).all(), lambda a: a, nearest, a)
+
+    return jax.lax.map(one, matrices)
+
+
 def _box_newton(
     H: Float[Array, "m m"], g: Float[Array, " m"], cross: Float[Array, "m d"], low: Float[Array, " m"],
     high: Float[Array, " m"],
@@ -316,16 +332,22 @@ def _rolled(search: _Search, path: _Path, change: np.ndarray, gains: np.ndarray)
         return min((_Path(*parts) for parts in zip(*tried, strict=True)), key=lambda p: p.cost)
 
 
-def _model(problem: ControlProblem, search: _Search, path: _Path) -> Callable[[float], tuple[np.ndarray, ...] | None]:
+Solved = Callable[[float], tuple[np.ndarray, ...] | None]
+
+
+def _model(problem: ControlProblem, search: _Search, path: _Path, convex: bool) -> Solved:
     """mu -> steps, gains, P, p about a path, or None where the regularisation mu is too weak."""
     single = (jnp.asarray(a, dtype=float) for a in (path.states, path.controls))
-    found = [np.asarray(a, dtype=np.float64) for a in search.expand(*single)]
+    J, slope, C, p, P = (np.asarray(a, dtype=np.float64) for a in search.expand(*single))
     bounds = (-np.inf, np.inf) if problem.control_bounds is None else problem.control_bounds
     low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), (problem.control_dim,)) for end in bounds)
+    if convex:
+        with jax.enable_x64(True):
+            C, P = np.asarray(_convex(C)), np.asarray(_convex(P[None]))[0]
 
     def solved(mu: float) -> tuple[np.ndarray, ...] | None:
         with jax.enable_x64(True):      # nothing of the user's runs in here
-            *parts, good = _backward(*found, path.controls, low, high, np.float64(mu))
+            *parts, good = _backward(J, slope, C, p, P, path.controls, low, high, np.float64(mu))
             return tuple(np.asarray(a) for a in parts) if bool(good) else None
 
     return solved
@@ -341,16 +363,21 @@ def _descend(
     if not np.isfinite(path.cost):
         states, controls = (np.nan_to_num(a, posinf=0.0, neginf=0.0) for a in (path.states, controls))
         return Nominal(states, controls, none, np.zeros((n + 1, d, d)), np.zeros((n + 1, d)), np.full(n + 1, np.inf))
-    solved, mu, small = _model(problem, search, path), 0.0, 0
+    convex, mu, small = False, 0.0, 0
+    solved = _model(problem, search, path, convex)
     for _ in range(iterations):
         found = solved(mu)
+        if found is None and not convex:
+            convex = True
+            solved = _model(problem, search, path, convex)
+            continue
         if found is not None:
             new = _rolled(search, path, *found[:2])
             gained = path.cost - new.cost
             small = small + 1 if abs(gained) <= SETTLED * abs(path.cost) else 0
             if gained > 0:
                 path, mu = new, 0.0 if mu < SMALLEST * LEVENBERG else mu / LEVENBERG
-                solved = _model(problem, search, path)
+                solved = _model(problem, search, path, convex)
             if small == 2:
                 break
             if gained > 0:
@@ -358,10 +385,8 @@ def _descend(
         mu = max(mu * LEVENBERG, SMALLEST)
         if mu > LARGEST:
             break
-    found = None
+    found = _model(problem, search, path, convex=False)(0.0)
     for tried in (0.0, *SMALLEST * LEVENBERG ** np.arange(15)):     # as little regularisation as goes through
-        found = solved(tried)
-        if found is not None:
-            break
+        found = found or _model(problem, search, path, convex=True)(tried)
     _, gains, P, p = found or (still, none, np.zeros((n + 1, d, d)), np.zeros((n + 1, d)))
     return Nominal(path.states, path.controls, gains, P, p, np.cumsum(path.costs[::-1])[::-1])

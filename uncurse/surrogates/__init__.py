@@ -3,6 +3,7 @@
 from ._base import AbstractSurrogate as AbstractSurrogate
 from ._features import Features as Features
 from ._features import with_theta as with_theta
+from ._feedback import Feedback as Feedback
 from ._frame import Frame as Frame
 from ._network import Layers as Layers
 from ._network import Network as Network
