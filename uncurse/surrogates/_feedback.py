@@ -46,6 +46,10 @@ class Feedback(AbstractPolicy):
             raise ValueError(f"it decides {n} times, the problem {problem.steps} times")
         return Feedback.of(problem, np.zeros((n, d)), np.zeros((n, m)), np.zeros((n, m, d)))
 
+    @property
+    def dim(self) -> int:
+        return self.states.shape[1]
+
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
         k = jnp.clip(jnp.floor(t / self.step + EARLY).astype(int), 0, len(self.controls) - 1)
         return jnp.clip(self.controls[k] + self.gains[k] @ (x - self.states[k]), self.low, self.high)
