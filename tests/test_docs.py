@@ -120,8 +120,8 @@ def check_only(words: list[str]) -> None:
 
 
 LABEL = re.compile(
-    r"^  (half-width|error budget|without f|without control|last date only|reference|stationarity|how|result|assumptions"
-    r"|time) +", re.MULTILINE,
+    r"^  (half-width|error budget|without f|without control|last date only|reference|stationarity|how|result"
+    r"|assumptions|time) +", re.MULTILINE,
 )
 CLOCKED = ("how", "time")
 
