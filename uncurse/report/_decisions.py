@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..problems import ControlProblem, StoppingProblem
 from ..surrogates import AbstractPolicy, AbstractRule
@@ -84,7 +84,7 @@ def _fans(
         axes.tick_params(labelbottom=row == len(chosen) - 1)
         axes.locator_params(axis="y", nbins=4)
         drawn.append(axes)
-    which = "" if values.shape[2] <= ROWS else f", the {len(chosen)} of {values.shape[2]} that move most"
+    which = "" if values.shape[2] <= ROWS else f" ({len(chosen)} of {values.shape[2]})"
     lost = "" if not invalid else f"; {invalid} of {len(values)} paths are not finite"
     drawn[0].set_title(f"{title}{which}: median, 5-95 %{lost}", loc="left", fontsize=12, color=INK, pad=10)
     drawn[-1].set_xlabel("time")
@@ -111,7 +111,7 @@ def _draw_space(area: "SubFigure", run: "Simulation", positions: tuple[tuple[int
         getattr(axes, f"set_{name}lim")(c - 0.55 * r, c + 0.55 * r)
         getattr(axes, f"{name}axis").set_pane_color((1.0, 1.0, 1.0, 0.0))
         getattr(axes, f"set_{name}label")(name, fontsize=11, color=INK)
-    axes.set_box_aspect(reach, zoom=1.05)
+    axes.set_box_aspect(reach, zoom=0.92)
     axes.locator_params(nbins=5)
     axes.tick_params(colors=INK, labelsize=9)
     axes.view_init(elev=28, azim=-58)
@@ -151,7 +151,10 @@ def _draw_region(axes: "Axes", problem: StoppingProblem, run: "StoppedSimulation
     here = run.stopped >= k
     x, stopped = run.state[here, k], run.stopped[here] == k
     if symmetric(problem, run.time[k], x):
-        points, words = -np.sort(-x, axis=1)[:, :2], ("largest coordinate", "second largest")
+        ranked = np.sort(x, axis=1)
+        ends = {"largest": ranked[:, :-3:-1], "smallest": ranked[:, :2]}
+        name = max(ends, key=lambda end: _apart(ends[end][:, 0], stopped))
+        points, words = ends[name], (f"{name} coordinate", f"second {name}")
     else:
         i, j = np.sort(np.argsort(-x.std(axis=0), kind="stable")[:2])
         points, words = x[:, [i, j]], (f"x[{i}]", f"x[{j}]")
@@ -162,6 +165,13 @@ def _draw_region(axes: "Axes", problem: StoppingProblem, run: "StoppedSimulation
     axes.set_ylabel(words[1])
     title = f"Paths not yet stopped at date {k} of 0 to {last}, t = {run.time[k]:.3g}"
     axes.set_title(title, loc="left", fontsize=12, color=INK, pad=10)
+
+
+def _apart(x: Float[np.ndarray, " n"], stopped: Bool[np.ndarray, " n"]) -> float:
+    """How well one number tells points that stop from points that go on: distance of the means, over the spread."""
+    if stopped.all() or not stopped.any():
+        return 0.0
+    return float(abs(x[stopped].mean() - x[~stopped].mean()) / max(x.std(), 1e-30))
 
 
 def symmetric(problem: StoppingProblem, t: float, x: Float[np.ndarray, "n d"]) -> bool:
