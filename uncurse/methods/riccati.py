@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ..problems import ControlProblem
 from ..statistics import Purpose, host_stream
+from ._box import box_newton, convex
 
 BLOCK = 2**23           # entries of second derivatives held at once
 SLACK = 1e-6            # relative: a negative eigenvalue nearer to 0 than this may be rounding in float32
@@ -250,7 +251,7 @@ def _backward(
         H, s = curvature + F.T @ P @ F, g + F.T @ p
         Hax, Haa = H[d:, :d], H[d:, d:]
         damped = Haa + mu * (scale + jnp.mean(jnp.abs(jnp.diag(Haa)))) * jnp.eye(len(a), dtype=a.dtype)
-        da, K, fine = _box_newton(damped, s[d:], Hax, low - a, high - a)
+        da, K, fine = box_newton(damped, s[d:], Hax, low - a, high - a)
         p = s[:d] + K.T @ (Haa @ da + s[d:]) + Hax.T @ da       # of the model itself, without regularisation
         P = H[:d, :d] + K.T @ Haa @ K + K.T @ Hax + Hax.T @ K
         P = 0.5 * (P + P.T)
@@ -261,53 +262,6 @@ def _backward(
     )
     good = good & jnp.isfinite(change).all() & jnp.isfinite(gains).all()
     return change, gains, jnp.concatenate([Ps, P[None]]), jnp.concatenate([ps, p[None]]), good
-
-
-@jax.jit
-def _convex(matrices: Float[Array, "n k k"]) -> Float[Array, "n k k"]:
-    """The nearest matrices without negative eigenvalues."""
-
-    def nearest(a: Array) -> Array:
-        values, vectors = jnp.linalg.eigh(0.5 * (a + a.T))
-        return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
-
-    def one(a: Array) -> Array:
-        shifted = a + 1e-9 * jnp.max(jnp.abs(a)) * jnp.eye(len(a), dtype=a.dtype)
-        return jax.lax.cond(jnp.isfinite(jnp.linalg.cholesky(shifted)).all(), lambda a: a, nearest, a)
-
-    return jax.lax.map(one, matrices)
-
-
-def _box_newton(
-    H: Float[Array, "m m"], g: Float[Array, " m"], cross: Float[Array, "m d"], low: Float[Array, " m"],
-    high: Float[Array, " m"],
-) -> tuple[Float[Array, " m"], Float[Array, "m d"], Array]:
-    """argmin of a.H a / 2 + g.a over low <= a <= high, -H^-1 cross over what is free, and whether H > 0 there."""
-    m = g.shape[0]
-    lengths = jnp.asarray(0.5 ** np.arange(8), dtype=g.dtype)
-
-    def factor(held: Array) -> Array:
-        """Cholesky factor over the free directions."""
-        free = ~held
-        return jnp.linalg.cholesky(jnp.where(free[:, None] & free[None, :], H, 0.0) + jnp.diag(held.astype(g.dtype)))
-
-    def held_at(a: Array) -> Array:
-        slope = g + H @ a
-        return ((a <= low) & (slope > 0)) | ((a >= high) & (slope < 0))
-
-    def body(_: int, a: Array) -> Array:
-        held = held_at(a)
-        step = -jax.scipy.linalg.cho_solve((factor(held), True), jnp.where(held, 0.0, g + H @ a))
-        tried = jnp.clip(a + lengths[:, None] * step, low, high)
-        worth = 0.5 * jnp.einsum("si,ij,sj->s", tried, H, tried) + tried @ g
-        worth = jnp.where(jnp.isfinite(worth), worth, jnp.inf)
-        return tried[jnp.argmin(worth)]
-
-    a = jax.lax.fori_loop(0, 6, body, jnp.clip(jnp.zeros(m, g.dtype), low, high))
-    held = held_at(a)
-    L = factor(held)
-    gains = -jax.scipy.linalg.cho_solve((L, True), jnp.where(held[:, None], 0.0, cross))
-    return a, gains, jnp.isfinite(L).all()
 
 
 @dataclass(frozen=True)
@@ -342,8 +296,7 @@ def _model(problem: ControlProblem, search: _Search, path: _Path, convex: bool) 
     bounds = (-np.inf, np.inf) if problem.control_bounds is None else problem.control_bounds
     low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), (problem.control_dim,)) for end in bounds)
     if convex:
-        with jax.enable_x64(True):
-            C, P = np.asarray(_convex(C)), np.asarray(_convex(P[None]))[0]
+        C, P = convex(C), convex(P[None])[0]
 
     def solved(mu: float) -> tuple[np.ndarray, ...] | None:
         with jax.enable_x64(True):      # nothing of the user's runs in here
