@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 import uncurse as uc
-from uncurse.methods._box import convex
+from uncurse.methods._box import nearest_convex
 from uncurse.methods.riccati import linearised, solve_lq
 
 
@@ -165,7 +165,7 @@ def test_nearest_convex_matrices():
     matrices = np.zeros((2, 5, 5))
     matrices[:, range(5), range(5)] = [2.0, 1.0, -4.0, 1.0, 0.0]
     matrices[0, 1, 3] = matrices[0, 3, 1] = 2.0
-    found = convex(matrices)
+    found = nearest_convex(matrices)
     np.testing.assert_allclose(found[0][np.ix_([1, 3], [1, 3])], np.full((2, 2), 1.5), atol=1e-12)
     np.testing.assert_allclose(found[1], np.diag([2.0, 1.0, 0.0, 1.0, 0.0]), atol=1e-12)
     np.testing.assert_array_equal(np.diag(found[0])[[0, 2, 4]], [2.0, 0.0, 0.0])

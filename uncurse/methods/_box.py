@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-def convex(matrices: Float[np.ndarray, "n k k"]) -> Float[np.ndarray, "n k k"]:
+def nearest_convex(matrices: Float[np.ndarray, "n k k"]) -> Float[np.ndarray, "n k k"]:
     """The nearest symmetric matrices without negative eigenvalues; what is diagonal in all of them is left out."""
     n, k, _ = matrices.shape
     inside = matrices != 0.0
@@ -26,7 +26,7 @@ def convex(matrices: Float[np.ndarray, "n k k"]) -> Float[np.ndarray, "n k k"]:
 
 @jax.jit
 def _nearest(matrices: Float[Array, "n k k"]) -> Float[Array, "n k k"]:
-    """`convex` by eigenvectors, where a factorisation fails."""
+    """`nearest_convex` by eigenvectors, where a factorisation fails."""
 
     def nearest(a: Array) -> Array:
         values, vectors = jnp.linalg.eigh(0.5 * (a + a.T))

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ..problems import ControlProblem
 from ..statistics import Purpose, host_stream
-from ._box import box_newton, convex
+from ._box import box_newton, nearest_convex
 
 BLOCK = 2**23           # entries of second derivatives held at once
 SLACK = 1e-6            # relative: a negative eigenvalue nearer to 0 than this may be rounding in float32
@@ -296,7 +296,7 @@ def _model(problem: ControlProblem, search: _Search, path: _Path, convex: bool) 
     bounds = (-np.inf, np.inf) if problem.control_bounds is None else problem.control_bounds
     low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), (problem.control_dim,)) for end in bounds)
     if convex:
-        C, P = convex(C), convex(P[None])[0]
+        C, P = nearest_convex(C), nearest_convex(P[None])[0]
 
     def solved(mu: float) -> tuple[np.ndarray, ...] | None:
         with jax.enable_x64(True):      # nothing of the user's runs in here
