@@ -119,7 +119,10 @@ def check_only(words: list[str]) -> None:
 # --- comparing ----------------------------------------------------------------------------------------------------
 
 
-LABEL = re.compile(r"^  (half-width|error budget|without f|reference|how|result|assumptions|time) +", re.MULTILINE)
+LABEL = re.compile(
+    r"^  (half-width|error budget|without f|without control|last date only|reference|stationarity|how|result"
+    r"|assumptions|time) +", re.MULTILINE,
+)
 CLOCKED = ("how", "time")
 
 

@@ -1,6 +1,10 @@
 """Solve equations in dimensions where grids are hopeless, with an interval that can be checked."""
 
 from . import zoo as zoo
+from ._simulate import Simulation as Simulation
+from ._simulate import StoppedSimulation as StoppedSimulation
+from ._simulate import simulate as simulate
+from ._simulate import success_rate as success_rate
 from ._solution import Estimate as Estimate
 from ._solution import Guarantee as Guarantee
 from ._solution import Result as Result

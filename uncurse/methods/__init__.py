@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from ..problems import ParabolicPDE
-from ..surrogates import AbstractSurrogate
+from ..problems import Problem
 from ._base import AbstractMethod as AbstractMethod
 from ._base import Setting as Setting
 from ._base import State as State
@@ -28,8 +27,8 @@ def plan(method: str | AbstractMethod | None) -> list[AbstractMethod]:
     raise ValueError(f"method must be None, a method object, or one of {', '.join(map(repr, METHODS))}; got {method!r}")
 
 
-def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:
-    """A surrogate with the right shapes and no meaning yet, to read saved arrays into."""
+def skeleton(problem: Problem, recipe: dict[str, Any]) -> Any:
+    """A surrogate or policy with the right shapes and no meaning yet, to read saved arrays into."""
     from ..surrogates import skeleton as build
 
     return build(problem, recipe)

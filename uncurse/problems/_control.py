@@ -61,6 +61,7 @@ class ControlProblem:
         control_bounds: (low, high), numbers or (m,), between which each control must stay; None for no bounds.
         continuous: ask for the limit h -> 0; `steps` then only serves to simulate.
         bounds: what is known of the costs: see `CostBounds`.
+        positions: triples of states that are a place in space, (x, y, z) of a vehicle each, for pictures; or None.
         reference: a known least cost, to be printed beside the answer.
         name: a label for reports.
         zoo: the name and the parameters of the zoo case that made this problem.
@@ -80,6 +81,7 @@ class ControlProblem:
     control_bounds: tuple[ArrayLike, ArrayLike] | None = None
     continuous: bool = False
     bounds: CostBounds = field(default_factory=CostBounds)
+    positions: tuple[tuple[int, int, int], ...] | None = None
     reference: Reference | None = None
     name: str = "control"
     zoo: dict[str, Any] | None = None
@@ -105,6 +107,8 @@ class ControlProblem:
             keep("volatility", sigma)
         if self.control_bounds is not None:
             keep("control_bounds", _box(self.control_bounds, m))
+        if self.positions is not None:
+            keep("positions", _triples(self.positions, d))
         if not isinstance(self.bounds, CostBounds):
             raise TypeError(f"bounds must be a CostBounds; got {self.bounds!r}")
 
@@ -135,6 +139,14 @@ class ControlProblem:
         d = self.dim
         fits = shape in ((), (d,)) or (len(shape) == 2 and shape[0] == d and shape[1] >= 1)
         return None if fits else f"a number, or an array of shape ({d},) or ({d}, k)"
+
+
+def _triples(positions: Any, d: int) -> tuple[tuple[int, int, int], ...]:
+    """Indices (x, y, z) of states, one triple a vehicle."""
+    array = np.asarray(positions)
+    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in "iu" or not ((array >= 0) & (array < d)).all():
+        raise ValueError(f"positions must be triples of indices of states, from 0 to {d - 1}; got {positions!r}")
+    return tuple((int(x), int(y), int(z)) for x, y, z in array)
 
 
 def _box(bounds: Any, m: int) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:

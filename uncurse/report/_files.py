@@ -15,16 +15,16 @@ from ._text import reference_of
 
 if TYPE_CHECKING:
     from .._solution import Solution
-    from ..problems import ParabolicPDE
+    from ..problems import Problem
 
-FORMAT = 1
+FORMAT, WITH_POLICY = 1, 2     # files without a policy stay readable for versions that know of none
 MAGIC = b'{"uncurse-solution":'
 COPIED = ("value", "low", "high", "confidence", "at", "budget", "stats")
 ARRAY, NUMBER = "$array", "$number"
 
 
 class UnavailableField:
-    """Stands in for a field that a file could not give back; says why when it is used."""
+    """Stands in for a field or a policy that a file could not give back; says why when it is used."""
 
     def __init__(self, why: str):
         self._why = why
@@ -36,7 +36,7 @@ class UnavailableField:
         raise RuntimeError(self._why)
 
     def __repr__(self) -> str:
-        return f"<field not available: {self._why}>"
+        return f"<not available: {self._why}>"
 
 
 def save(solution: "Solution", path: Any) -> None:
@@ -49,15 +49,19 @@ def save(solution: "Solution", path: Any) -> None:
     import equinox as eqx
 
     path = Path(path)
-    payload = io.BytesIO()
-    has_field = solution.field is not None and not isinstance(solution.field, UnavailableField)
-    if has_field:
-        eqx.tree_serialise_leaves(payload, solution.field)
-    leaves = payload.getvalue()
+    parts, leaves = {}, b""
+    for name in ("field", "policy"):
+        function, payload = getattr(solution, name), io.BytesIO()
+        parts[name] = None
+        if function is not None and not isinstance(function, UnavailableField):
+            eqx.tree_serialise_leaves(payload, function)
+            part = payload.getvalue()
+            parts[name] = {"bytes": len(part), "crc32": zlib.crc32(part)}
+            leaves += part
+    if parts["policy"] is None:
+        del parts["policy"]
     header = {
-        "uncurse-solution": FORMAT,
-        "solution": _header(solution),
-        "field": {"bytes": len(leaves), "crc32": zlib.crc32(leaves)} if has_field else None,
+        "uncurse-solution": WITH_POLICY if "policy" in parts else FORMAT, "solution": _header(solution), **parts
     }
     line = json.dumps(header, allow_nan=False).encode() + b"\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -74,15 +78,16 @@ def save(solution: "Solution", path: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load(path: Any, problem: "ParabolicPDE | None" = None) -> "Solution":
+def load(path: Any, problem: "Problem | None" = None) -> "Solution":
     """Read what `save` wrote.
 
     Args:
         path: the file.
-        problem: the equation that was solved; needed to bring the field back, unless it came from the zoo.
+        problem: the problem that was solved; needed to bring field and policy back, unless it came from the zoo.
 
     Returns:
-        The solution, number for number. Where the field cannot be rebuilt, using it raises an error that says why.
+        The solution, number for number. Where field or policy cannot be rebuilt, using it raises an error that
+        says why.
 
     Raises:
         FileNotFoundError: no such file.
@@ -91,12 +96,14 @@ def load(path: Any, problem: "ParabolicPDE | None" = None) -> "Solution":
     path = Path(path)
     header, leaves = _read(path)
     stored = {name: _decoded(item) for name, item in header["solution"].items()}
-    if header["field"] is None:
-        field, known = None, problem
-    else:
-        known, why = (problem, "") if problem is not None else _from_zoo(stored["record"])
-        field = UnavailableField(why) if known is None else _field(path, leaves, known, stored["record"])
-    return _solution(path, stored, known, field)
+    known, why = problem, ""
+    if leaves and problem is None:
+        known, why = _from_zoo(stored["record"])
+    functions = {}
+    for name, part in leaves.items():
+        missing = UnavailableField(why)
+        functions[name] = missing if known is None else _function(path, name, part, known, stored["record"])
+    return _solution(path, stored, known, functions)
 
 
 def _header(solution: "Solution") -> dict[str, Any]:
@@ -156,7 +163,8 @@ def _decoded(item: Any) -> Any:
     return {key: _decoded(x) for key, x in item.items()}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The header, and the arrays of what the file holds: "field", "policy", both or neither."""
     with path.open("rb") as file:
         start = file.read(len(MAGIC))
         if start != MAGIC:
@@ -170,24 +178,28 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
         raise ValueError(f"{damaged}: {error}") from error
     if header is None:
         raise ValueError(f"{damaged}: its header has no end")
-    if not isinstance(header["uncurse-solution"], int) or header["uncurse-solution"] > FORMAT:
+    if not isinstance(header["uncurse-solution"], int) or header["uncurse-solution"] > WITH_POLICY:
         version = header["uncurse-solution"]
-        raise ValueError(f"{path} has format {version}, but this uncurse reads up to {FORMAT}: upgrade uncurse")
+        raise ValueError(f"{path} has format {version}, but this uncurse reads up to {WITH_POLICY}: upgrade uncurse")
     if not isinstance(header.get("solution"), dict) or "field" not in header:
         raise ValueError(f"{damaged}: its header lacks a part")
-    stated = header["field"] or {"bytes": 0, "crc32": zlib.crc32(b"")}
-    if len(leaves) != stated["bytes"]:
-        raise ValueError(f"{damaged}: {len(leaves)} bytes of arrays where {stated['bytes']} were written")
-    if zlib.crc32(leaves) != stated["crc32"]:
-        raise ValueError(f"{damaged}: the checksum of its arrays is wrong")
-    return header, leaves
+    stated = {name: header[name] for name in ("field", "policy") if header.get(name)}
+    total, parts, begin = sum(part["bytes"] for part in stated.values()), {}, 0
+    if len(leaves) != total:
+        raise ValueError(f"{damaged}: {len(leaves)} bytes of arrays where {total} were written")
+    for name, part in stated.items():
+        parts[name] = leaves[begin : begin + part["bytes"]]
+        begin += part["bytes"]
+        if zlib.crc32(parts[name]) != part["crc32"]:
+            raise ValueError(f"{damaged}: the checksum of its arrays is wrong")
+    return header, parts
 
 
-def _from_zoo(record: dict[str, Any]) -> "tuple[ParabolicPDE | None, str]":
+def _from_zoo(record: dict[str, Any]) -> "tuple[Problem | None, str]":
     """The problem that a zoo entry in the record names, or why there is none."""
     entry = record.get("zoo")
     if entry is None:
-        return None, "the file holds the field's arrays but not the problem's functions: uc.load(path, problem=...)"
+        return None, "the file holds arrays but not the problem's functions: uc.load(path, problem=...)"
     from .. import zoo
 
     try:
@@ -196,28 +208,34 @@ def _from_zoo(record: dict[str, Any]) -> "tuple[ParabolicPDE | None, str]":
         return None, f"the zoo case of this file could not be rebuilt ({error}): uc.load(path, problem=...)"
 
 
-def _field(path: Path, leaves: bytes, problem: "ParabolicPDE", record: dict[str, Any]) -> Any:
+def _function(path: Path, name: str, leaves: bytes, problem: "Problem", record: dict[str, Any]) -> Any:
+    """The field or the policy of a file."""
     import equinox as eqx
 
     from ..methods import skeleton
+    from ..surrogates import UnknownClassError
 
     dim = record.get("dim", problem.dim)
     if dim != problem.dim:
         raise ValueError(f"{path} was solved in {dim} dimensions, but problem has {problem.dim}")
-    if "surrogate" not in record:
-        raise ValueError(f"{path} does not say which surrogate its arrays belong to")
+    recipe = record.get({"field": "surrogate"}.get(name, name))
+    if recipe is None:
+        raise ValueError(f"{path} does not say which {name} its arrays belong to")
     stream = io.BytesIO(leaves)
     try:
-        like = skeleton(problem, record["surrogate"])
-        field = eqx.tree_deserialise_leaves(stream, like)
+        function = eqx.tree_deserialise_leaves(stream, skeleton(problem, recipe))
+    except UnknownClassError as error:      # one of the user's own, or of another version: the numbers are still good
+        return UnavailableField(f"the {name} saved in {path} cannot be rebuilt: {error}")
     except (RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise ValueError(f"the field saved in {path} does not fit this problem: {error}") from error
+        raise ValueError(f"the {name} saved in {path} does not fit this problem: {error}") from error
     if stream.read(1):
-        raise ValueError(f"the field saved in {path} does not fit this problem: it has arrays to spare")
-    return field
+        raise ValueError(f"the {name} saved in {path} does not fit this problem: it has arrays to spare")
+    return function
 
 
-def _solution(path: Path, stored: dict[str, Any], problem: "ParabolicPDE | None", field: Any) -> "Solution":
+def _solution(
+    path: Path, stored: dict[str, Any], problem: "Problem | None", functions: dict[str, Any]
+) -> "Solution":
     from .._solution import Estimate, Guarantee, Result, Snapshot, Solution, Timing
 
     try:
@@ -232,4 +250,4 @@ def _solution(path: Path, stored: dict[str, Any], problem: "ParabolicPDE | None"
         }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {type(error).__name__} {error}") from error
-    return Solution(**converted, problem=problem, field=field)
+    return Solution(**converted, problem=problem, **functions)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _numbers
-from ._text import headline, reference_of, tolerance, uncertainty, worst_part
+from . import _decisions, _numbers
+from ._text import headline, reference_of, tolerance, uncertainty, words_of, worst_part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,8 @@ RESOLUTION = 150
 
 
 def plot(solution: "Solution", path: Any = None) -> "Figure":
-    """Draw the interval against seconds spent (one point) or per point (many), and the error budget beside it.
+    """Draw the interval against seconds spent (one point) or per point (many), and the error budget beside it; below,
+    what the policy of a control or a stopping problem does.
 
     Args:
         path: where to write the picture; its suffix chooses the format (.png, .pdf, .svg). `None` only draws.
@@ -37,9 +38,12 @@ def plot(solution: "Solution", path: Any = None) -> "Figure":
     """
     if path is not None:
         check_writable(path)
-    figure = _figure()
-    halves = figure.add_gridspec(1, 2, width_ratios=(1.55, 1.0), wspace=0.03)
-    left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
+    tall = _decisions.drawable(solution)
+    figure = _figure(9.6 if tall else 5.0)
+    rows = figure.add_gridspec(2, 1, height_ratios=(1.0, 1.15), hspace=0.03) if tall else None
+    upper = figure if rows is None else figure.add_subfigure(rows[0])
+    halves = upper.add_gridspec(1, 2, width_ratios=(1.55, 1.0), wspace=0.03)
+    left, right = upper.add_subfigure(halves[0]), upper.add_subfigure(halves[1])
     if np.ndim(solution.value) == 0:
         panels = [left.add_subplot()]
         _draw_history(panels[0], solution)
@@ -54,6 +58,8 @@ def plot(solution: "Solution", path: Any = None) -> "Figure":
         axes.ticklabel_format(axis="y", useOffset=False)
     panels.append(right.add_subplot())
     _draw_budget(panels[-1], solution)
+    if rows is not None:
+        panels += _decisions.draw(figure.add_subfigure(rows[1]), solution)
     for axes in panels:
         _clean(axes)
     if path is not None:
@@ -61,13 +67,13 @@ def plot(solution: "Solution", path: Any = None) -> "Figure":
     return figure
 
 
-def _figure() -> "Figure":
+def _figure(height: float = 5.0) -> "Figure":
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plotting needs matplotlib: pip install 'uncurse[plot]'") from error
-    figure = Figure(figsize=(11.0, 5.0), dpi=RESOLUTION, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(11.0, height), dpi=RESOLUTION, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -109,7 +115,7 @@ def _draw_history(axes: "Axes", solution: "Solution") -> None:
         axes.set_xlim(0.0, 1.06 * last)
         _draw_setup(axes, first, last, solution)
     axes.set_xlabel("seconds since the start")
-    axes.set_ylabel("u(0, x)")
+    axes.set_ylabel(words_of(solution).answer)
     axes.set_title(headline(solution)[0].partition(":")[0], loc="left", fontsize=12, color=INK, pad=10)
     _legend(axes, -0.15)
 
@@ -179,7 +185,7 @@ def _draw_points(axes: "Axes", solution: "Solution") -> None:
         unbounded = known & ~np.isfinite(side)
         if unbounded.any():
             axes.plot(index[unbounded], value[unbounded], marker, color=RED, markersize=6, label="unbounded")
-    axes.set_ylabel("u(0, x)")
+    axes.set_ylabel(words_of(solution).answer)
     axes.set_title(headline(solution)[0].partition(":")[0], loc="left", fontsize=12, color=INK, pad=10)
 
 
@@ -224,7 +230,7 @@ def _draw_budget(axes: "Axes", solution: "Solution") -> None:
     axes.set_ylim(len(parts) - 0.15, -0.6)
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:.3g}")
-    axes.set_xlabel("error, in units of u" + ("" if widths.ndim == 0 else ", worst point"))
+    axes.set_xlabel("error, in units of " + words_of(solution).unit + ("" if widths.ndim == 0 else ", worst point"))
     axes.set_title("Where the error comes from", loc="left", fontsize=12, color=INK, pad=10)
 
 

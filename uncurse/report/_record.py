@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from .._version import __version__
-from ..problems import ControlProblem, Problem
+from ..problems import ControlProblem, ParabolicPDE, Problem
 from ..surrogates import AbstractPolicy, AbstractRule, AbstractSurrogate
 
 
@@ -24,6 +24,8 @@ def record_of(
     }
     if not isinstance(problem, ControlProblem):
         record["process"] = type(problem.process).__name__
+    if not isinstance(problem, ParabolicPDE):
+        record["kind"] = "control" if isinstance(problem, ControlProblem) else "stopping"
     if field is not None:
         record["surrogate"] = field.recipe()
     if policy is not None:

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,32 @@ WORDS = {
     "lower_bound": "lower bound: only the lower end is proved",
     "estimate": "estimate: not proved",
 }
+
+
+@dataclass(frozen=True)
+class Words:
+    """What an answer is called, by the class of its problem."""
+
+    answer: str
+    without: str        # the label of the baseline
+    unit: str
+
+
+EQUATION = Words("u(0, x)", "without f", "u")
+CONTROL = Words("least cost", "without control", "the cost")
+STOPPING = Words("best value", "last date only", "the payoff")
+
+
+def words_of(solution: "Solution") -> Words:
+    """From the problem or, for a solution loaded without it, from its record."""
+    from ..problems import ControlProblem, StoppingProblem
+
+    kind = solution.record.get("kind")
+    if isinstance(solution.problem, ControlProblem) or (solution.problem is None and kind == "control"):
+        return CONTROL
+    if isinstance(solution.problem, StoppingProblem) or (solution.problem is None and kind == "stopping"):
+        return STOPPING
+    return EQUATION
 
 
 def as_text(solution: "Solution") -> str:
@@ -56,11 +83,11 @@ def headline(solution: "Solution") -> list[str]:
     if np.ndim(solution.value) == 0:
         known = [bool(np.isfinite(x)) for x in (solution.value, solution.low, solution.high)]
         if not any(known):
-            return ["u(0, x) is not known: no finite number came out"]
+            return [f"{words_of(solution).answer} is not known: no finite number came out"]
         value, low, high = _numbers.interval(float(solution.value), float(solution.low), float(solution.high))
         left, right = "[" if known[1] else "(", "]" if known[2] else ")"
-        return [f"u(0, x) = {value}  in {left}{low}, {high}{right}    {standing}"]
-    return [f"u(0, x) at {len(solution.value)} points    {standing}", *_table(solution)]
+        return [f"{words_of(solution).answer} = {value}  in {left}{low}, {high}{right}    {standing}"]
+    return [f"{words_of(solution).answer} at {len(solution.value)} points    {standing}", *_table(solution)]
 
 
 def _table(solution: "Solution") -> list[str]:
@@ -83,8 +110,9 @@ def details(solution: "Solution") -> list[tuple[str, str]]:
     rows = [
         ("half-width", _half_widths(solution)),
         ("error budget", _budget(solution)),
-        ("without f", _baseline(solution)),
+        (words_of(solution).without, _baseline(solution)),
         ("reference", _reference(solution)),
+        ("stationarity", _stationarity(solution)),
         ("how", str(solution.stats.get("reason", ""))),
         ("result", _result(solution)),
         ("assumptions", "; ".join(solution.assumptions)),
@@ -175,6 +203,14 @@ def _baseline(solution: "Solution") -> str:
     if away <= widths.sum():
         return f"{text}, no difference within the errors"
     return f"{text}, {_distance(float(away), float(share))} away"
+
+
+def _stationarity(solution: "Solution") -> str:
+    """How far the policy is from one that no small change improves; not a bound."""
+    size = solution.stats.get("stationarity")
+    if size is None or not math.isfinite(size) or str(solution.guarantee) != "upper_bound":
+        return ""
+    return f"{size:.2g}: 0 where no small change of the policy lowers the cost; it bounds nothing"
 
 
 def _distance(away: float, share: float) -> str:

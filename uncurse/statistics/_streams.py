@@ -16,6 +16,7 @@ class Purpose(enum.IntEnum):
     certificate = 3
     baseline = 4
     constants = 5
+    simulation = 9   # what a user looks at
 
 
 def stream(seed: int, purpose: Purpose, *path: int) -> Key[Array, ""]:

@@ -3,6 +3,7 @@
 from ._base import AbstractSurrogate as AbstractSurrogate
 from ._features import Features as Features
 from ._features import with_theta as with_theta
+from ._feedback import Feedback as Feedback
 from ._frame import Frame as Frame
 from ._network import Layers as Layers
 from ._network import Network as Network
@@ -11,5 +12,6 @@ from ._network import with_layers as with_layers
 from ._picard import Picard as Picard
 from ._policy import AbstractPolicy as AbstractPolicy
 from ._policy import AbstractRule as AbstractRule
+from ._skeleton import UnknownClassError as UnknownClassError
 from ._skeleton import skeleton as skeleton
 from ._smoothed import Smoothed as Smoothed

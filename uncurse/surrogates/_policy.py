@@ -1,18 +1,27 @@
 """What a policy is: a function of (t, x) that says what to do. It claims nothing; its cost is certified elsewhere."""
 
 import abc
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ._base import Point, Scalar
 
+PLATFORMS = ("cpu", "cuda")     # that an exported policy runs on
+
 
 class AbstractPolicy(eqx.Module):
     """a = pi(t, x), for one point, within the control bounds."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Number d of coordinates of x."""
 
     @abc.abstractmethod
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
@@ -26,9 +35,27 @@ class AbstractPolicy(eqx.Module):
         """pi at (t, x): x is (d,) or (n, d), t a number or (n,)."""
         return over_points(self, type(self).control, t, x, "policy")
 
+    def export(self, path: Any = None) -> bytes:
+        """The policy as StableHLO, for use without uncurse: see `docs/decisions_in_use.md`.
+
+        `jax.export.deserialize(data).call(t, x)` calls it, t (n,) and x (n, d) in single precision, for any n.
+
+        Args:
+            path: where to write the bytes; None only returns them.
+
+        Raises:
+            ImportError: flatbuffers is missing: pip install 'uncurse[io]'.
+        """
+        return exported(self, type(self).control, self.dim, path)
+
 
 class AbstractRule(eqx.Module):
     """Stop or go on at (t, x), for one point; t is one of the dates."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Number d of coordinates of x."""
 
     @abc.abstractmethod
     def stop(self, t: Scalar, x: Point) -> Bool[Array, ""]:
@@ -42,6 +69,19 @@ class AbstractRule(eqx.Module):
         """The rule at (t, x): x is (d,) or (n, d), t a number or (n,)."""
         return over_points(self, type(self).stop, t, x, "policy")
 
+    def export(self, path: Any = None) -> bytes:
+        """The policy as StableHLO, for use without uncurse: see `docs/decisions_in_use.md`.
+
+        `jax.export.deserialize(data).call(t, x)` calls it, t (n,) and x (n, d) in single precision, for any n.
+
+        Args:
+            path: where to write the bytes; None only returns them.
+
+        Raises:
+            ImportError: flatbuffers is missing: pip install 'uncurse[io]'.
+        """
+        return exported(self, type(self).stop, self.dim, path)
+
 
 def over_points(module: eqx.Module, function: Any, t: ArrayLike, x: ArrayLike, name: str) -> Array:
     """`function(module, t, x)`, written for one point, at one or many."""
@@ -52,6 +92,23 @@ def over_points(module: eqx.Module, function: Any, t: ArrayLike, x: ArrayLike, n
     batch = jnp.atleast_2d(points)
     found = _evaluate(module, function, jnp.broadcast_to(times, batch.shape[:1]), batch)
     return found[0] if points.ndim == 1 else found
+
+
+def exported(module: eqx.Module, function: Any, dim: int, path: Any = None) -> bytes:
+    """`function(module, t, x)`, written for one point, at any number of points, as serialised StableHLO."""
+    from jax import export
+
+    (n,) = export.symbolic_shape("n")
+    shapes = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n, dim), np.float32)
+    many = jax.jit(jax.vmap(lambda t, x: function(module, t, x)))
+    whole = export.export(many, platforms=PLATFORMS)(*shapes)
+    try:
+        data = bytes(whole.serialize())
+    except ImportError as error:
+        raise ImportError("exporting a policy needs flatbuffers: pip install 'uncurse[io]'") from error
+    if path is not None:
+        Path(path).write_bytes(data)
+    return data
 
 
 @eqx.filter_jit

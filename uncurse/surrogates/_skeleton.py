@@ -1,30 +1,52 @@
-"""Rebuilds the shape of a saved surrogate, for its arrays to be read into."""
+"""Rebuilds the shape of a saved surrogate or policy, for its arrays to be read into."""
 
 from typing import Any
 
 import numpy as np
 
-from ..problems import ParabolicPDE
+from ..problems import ControlProblem, ParabolicPDE, Problem
 from ._base import AbstractSurrogate
 from ._features import Features
+from ._feedback import Feedback
 from ._network import Network
 from ._picard import Picard
+from ._policy import AbstractPolicy, AbstractRule
 from ._smoothed import Smoothed
 
+Saved = AbstractSurrogate | AbstractPolicy | AbstractRule
 
-def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:
-    """A surrogate of the class and sizes that `recipe` names, for this problem."""
+
+class UnknownClassError(ValueError):
+    """A saved file names a class that is not one of ours."""
+
+
+def skeleton(problem: Problem, recipe: dict[str, Any]) -> Saved:
+    """A surrogate or a policy of the class and sizes that `recipe` names, for this problem."""
+    kind = recipe.get("class")
+    if isinstance(problem, ParabolicPDE):
+        return of_equation(problem, recipe)
+    if isinstance(problem, ControlProblem) and kind == "Feedback":
+        return Feedback.skeleton(problem, recipe)
+    raise _unknown(kind)
+
+
+def of_equation(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:
+    """The same for an equation."""
     rng = np.random.default_rng(0)
     kind = recipe.get("class")
     if kind == "Smoothed":
         return Smoothed.of(problem, int(recipe["pairs"]), rng)
     if kind == "Features":
-        return Features.skeleton(problem, skeleton(problem, recipe["base"]), recipe)
+        return Features.skeleton(problem, of_equation(problem, recipe["base"]), recipe)
     if kind == "Network":
-        smooth = skeleton(problem, recipe["frame"])
-        return Network.skeleton(problem, smooth, skeleton(problem, recipe["base"]), recipe)
+        smooth = of_equation(problem, recipe["frame"])
+        return Network.skeleton(problem, smooth, of_equation(problem, recipe["base"]), recipe)
     if kind == "Picard":
-        base = skeleton(problem, recipe["base"])
+        base = of_equation(problem, recipe["base"])
         assert isinstance(base, Smoothed)
         return Picard.skeleton(problem, base, recipe)
-    raise ValueError(f"unknown surrogate {kind!r} in a saved file: written by another version of uncurse?")
+    raise _unknown(kind)
+
+
+def _unknown(kind: Any) -> UnknownClassError:
+    return UnknownClassError(f"no class {kind!r} is known here; was it written by another version, or is it your own?")

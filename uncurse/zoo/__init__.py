@@ -16,6 +16,8 @@ from ._reaction import allen_cahn as allen_cahn
 from ._reaction import reaction_diffusion as reaction_diffusion
 from ._reaction import semilinear_heat as semilinear_heat
 from ._reaction import sine_gordon as sine_gordon
+from ._vehicles import quadrotor as quadrotor
+from ._vehicles import swarm as swarm
 
 cases: dict[str, Callable[..., Case]] = {
     function.__name__.replace("_", "-"): function
@@ -30,6 +32,8 @@ cases: dict[str, Callable[..., Case]] = {
         black_scholes_barenblatt,
         default_risk,
         different_rates,
+        quadrotor,
+        swarm,
     )
 }
 """The name on the command line -> the function that makes the case; its signature says which parameters there are."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..problems import ParabolicPDE, Reference, SourceBounds
+from ..problems import ParabolicPDE, Problem, Reference, SourceBounds
 from ..processes import AbstractProcess
 
 
@@ -18,21 +18,24 @@ class Case:
 
     Attributes:
         name: as on the command line.
-        problem: the equation.
+        problem: the equation, or the decision to be taken.
         at: the point x (d,) at which, with t = 0, the reference holds.
         reference: u(0, at), or None where nobody knows it.
         origin: where the reference comes from, or what is known in its place.
         digits: significant digits of the reference that hold; 0 without one.
         parameters: what the case was made with.
+        success: whether one simulated path (steps + 1, d) did what was wanted; None where nothing is. See
+            `uc.success_rate`.
     """
 
     name: str
-    problem: ParabolicPDE
+    problem: Problem
     at: Float[np.ndarray, " d"]
     reference: float | None
     origin: str
     digits: int
     parameters: dict[str, Any] = field(default_factory=dict)
+    success: Callable[[Array], Array] | None = None
 
 
 def digits(value: float, error: float) -> int:
