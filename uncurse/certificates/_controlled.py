@@ -54,7 +54,8 @@ def path_cost(
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
         x, cost, martingale = carry
         _, t, b, P, p = inputs
-        a = problem.clip(policy.control(t, x))
+        a = policy.control(t, x)
+        a = a + jax.lax.stop_gradient(problem.clip(a) - a)      # derivatives are the policy's own business
         mean, s, sigma = move(problem, t, x, a, normal(b))
         bent = P @ s
         martingale += mean @ bent + p @ s + (s @ bent - _spread(sigma, P, problem.step)) / 2
@@ -128,11 +129,11 @@ class Rollouts:
         """Points simulated at once."""
         return min(len(self.starts), self.rows)
 
-    def _turns(self, count: int, width: int) -> Iterator[tuple[int, int, Float[Array, "paths d"]]]:
+    def _turns(self, count: int, width: int, block: int) -> Iterator[tuple[int, int, Float[Array, "paths d"]]]:
         """(round, first point, starting points) of chunks that hold at least `count` units for each point."""
         for round_ in range(-(-count // width)):
-            for first in range(0, len(self.starts), self.block):
-                at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
+            for first in range(0, len(self.starts), block):
+                at = np.resize(np.arange(first, min(first + block, len(self.starts))), block)
                 yield round_, first, jnp.asarray(np.repeat(self.starts[at], width, axis=0), dtype=np.float32)
 
     def _bits(self, key: Key[Array, ""], round_: int, first: int, paths: int) -> UInt32[Array, "steps paths k"]:
@@ -141,7 +142,7 @@ class Rollouts:
     def costs(self, key: Key[Array, ""], count: int) -> Iterator[Float[np.ndarray, "n paths 2"]]:
         """Costs and martingales of at least `count` paths a point, in rounds."""
         width, parts = self.rows // self.block, []
-        for round_, first, starts in self._turns(count, width):
+        for round_, first, starts in self._turns(count, width, self.block):
             bits = self._bits(key, round_, first, len(starts))
             found = np.stack([np.asarray(c, dtype=np.float64) for c in _costs(
                 self.problem, self.policy, self.value, starts, bits)], axis=-1)
@@ -159,14 +160,16 @@ class Rollouts:
         """
         block = min(len(self.starts), max(self.rows // branches, 1))
         groups, parts, m = max(self.rows // (block * branches), 1), [], self.problem.control_dim
-        for round_, first, starts in replace_block(self, block)._turns(count, groups * branches):
+        for round_, first, starts in self._turns(-(-count // groups), 1, block):
+            starts = jnp.repeat(starts, groups * branches, axis=0)
             bits = self._bits(key, round_, first, len(starts))
             words = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), round_, first, 1])
             place = (np.arange(groups) + words.uniform(size=(block, groups))) / groups
             date = jnp.asarray((place * self.problem.steps).astype(np.int32).ravel())
             g, a = (np.asarray(v) for v in _gradients(self.problem, self.policy, self.value, starts, bits, date))
             keep = min(block, len(self.starts) - first)
-            parts.append((g.reshape(block, groups, branches, m)[:keep], a.reshape(block, groups, branches, m)[:keep, :, 0]))
+            g, a = (v.reshape(block, groups, branches, m)[:keep].astype(np.float64) for v in (g, a))
+            parts.append((g, a[:, :, 0]))
             if first + block >= len(self.starts):
                 yield np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
                 parts = []
