@@ -70,7 +70,7 @@ class Control:
     @staticmethod
     def of(problem: ControlProblem, request: Request) -> "Control":
         """The run, or a ValueError for a method that control problems do not have."""
-        if request.method is not None:
+        if request.method is not None and not problem.continuous:
             raise ValueError(f"control problems choose their own method: leave `method` out; got {request.method!r}")
         return Control(problem, request)
 
