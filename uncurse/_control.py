@@ -317,7 +317,7 @@ class Control:
             return Bounds(mean, low, high, budget, Guarantee.upper_bound)
         assert decision.convex is not None
         between = np.maximum(gap.mean[:, 0], 0.0)
-        low = mean - between - np.hypot(error, z * gap.error[:, 0]) - rounding
+        low = mean - between - np.hypot(error, z * gap.cautious_error[:, 0]) - rounding
         if decision.costs_positive:
             low = np.maximum(low, 0.0)
         proved = decision.convex.origin != "tested" and decision.modulus.origin != "tested"
@@ -329,7 +329,7 @@ class Control:
             return Result.not_finite
         if met:
             return Result.tolerance_met
-        if cost.heavy.any() or (gap is not None and gap.heavy.any()):
+        if cost.heavy.any():
             return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
