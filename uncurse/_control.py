@@ -240,7 +240,7 @@ class Control:
         if not np.isfinite(p.gap).all():
             room = np.maximum(0.9 * tolerance, 1e-300)
             return int(max(self._fewest, np.max((z * p.cost_spread / room) ** 2))), 0
-        room = np.maximum(0.9 * tolerance - p.gap / 2, 0.25 * tolerance)
+        room = np.maximum(0.9 * tolerance - p.gap / 2, 0.2 * np.maximum(tolerance, p.gap / 2))
         best, found = np.inf, (self._fewest, self._fewest // 4)
         for ratio in np.geomspace(0.1, 10.0, 21):       # error of the gap over error of the cost
             error = 2 * room / (z * (1 + np.sqrt(1 + ratio**2)))

@@ -6,14 +6,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..problems import ControlProblem
 from ._base import Point, Scalar
 from ._feedback import Feedback
 from ._policy import AbstractPolicy
 
-WIDTH = 64
+WIDTH, LOCAL = 64, 32       # of the hidden layers
+MARKS, SUMMARY = 4, 8       # numbers that tell a control from others, and that sum up all states
+
+Layers = tuple[tuple[Array, Array], ...]
 
 
 @jax.custom_vjp
@@ -36,9 +39,11 @@ kept.defvjp(_forward, _backward)
 
 
 class Trained(AbstractPolicy):
-    """a = kept(feedback(t, x) + scale net(t, (x - centre) / spread, feedback / scale)), two hidden layers.
+    """a = kept(feedback(t, x) + scale (net(t, y, b) + local_i), with y = (x - centre) / spread, b = tanh(feedback / scale).
 
-    The last layer starts at zero, so training starts from the feedback.
+    Where each control moves states of its own, one small network serves all controls: local_i = f(t, own y, b_i, a few
+    numbers of control i, a summary of all states by the large network). Many alike units share what they learn that way,
+    and the numbers tell them apart where they differ. Last layers start at zero, so training starts from the feedback.
     """
 
     base: Feedback          # without bounds
@@ -48,35 +53,64 @@ class Trained(AbstractPolicy):
     low: Float[Array, " m"]
     high: Float[Array, " m"]
     horizon: Float[Array, ""]
-    weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
+    own: Int[Array, "m q"]          # states of each control; q = 0 where none are
+    net: Layers
+    local: Layers
+    marks: Float[Array, "m marks"]
+    summary: Float[Array, "width summary"]
 
     @staticmethod
-    def of(base: Feedback, centre: Array, spread: Array, scale: Array, horizon: float, rng: np.random.Generator
-           ) -> "Trained":
+    def of(
+        base: Feedback, centre: Array, spread: Array, scale: Array, horizon: float, own: Int[np.ndarray, "m q"],
+        rng: np.random.Generator,
+    ) -> "Trained":
         d, m = base.gains.shape[2], base.gains.shape[1]
-        sizes = [1 + d + m, WIDTH, WIDTH, m]
-        draw = [rng.standard_normal((i, o)) / np.sqrt(i) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
-        draw[-1] = np.zeros_like(draw[-1])
-        single = lambda a: jnp.asarray(np.asarray(a, dtype=np.float32))      # noqa: E731
-        free = eqx.tree_at(lambda b: (b.low, b.high), base, (single(np.full(m, -np.inf)), single(np.full(m, np.inf))))
+        free = eqx.tree_at(lambda b: (b.low, b.high), base, (_single(np.full(m, -np.inf)), _single(np.full(m, np.inf))))
         return Trained(
-            free, single(centre), single(spread), single(scale), base.low, base.high, single(horizon),
-            tuple(single(w) for w in draw), tuple(single(np.zeros(o)) for o in sizes[1:]),
+            free, _single(centre), _single(spread), _single(scale), base.low, base.high, _single(horizon),
+            jnp.asarray(own, dtype=np.int32), _layers(rng, 1 + d + m, WIDTH, m),
+            _layers(rng, 2 + own.shape[1] + MARKS + SUMMARY, LOCAL, 1), _single(0.5 * rng.standard_normal((m, MARKS))),
+            _single(rng.standard_normal((WIDTH, SUMMARY)) / np.sqrt(WIDTH)),
         )
 
     @staticmethod
     def skeleton(problem: ControlProblem, recipe: dict[str, Any]) -> "Trained":
         d, m = problem.dim, problem.control_dim
-        base = Feedback.skeleton(problem, recipe["base"])
-        return Trained.of(base, np.zeros(d), np.ones(d), np.ones(m), problem.horizon, np.random.default_rng(0))
+        base, own = Feedback.skeleton(problem, recipe["base"]), np.zeros((m, int(recipe["own"])), dtype=int)
+        return Trained.of(base, np.zeros(d), np.ones(d), np.ones(m), problem.horizon, own, np.random.default_rng(0))
+
+    @property
+    def parameters(self) -> tuple:
+        """What is trained."""
+        return self.net, self.local, self.marks, self.summary
 
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
-        first = self.base.control(t, x)
-        y = jnp.concatenate([(t / self.horizon)[None], (x - self.centre) / self.spread, jnp.tanh(first / self.scale)])
-        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            y = jax.nn.silu(y @ w + b)
-        return kept(first + self.scale * (y @ self.weights[-1] + self.biases[-1]), self.low, self.high)
+        first, time = self.base.control(t, x), (t / self.horizon)[None]
+        y, b = (x - self.centre) / self.spread, jnp.tanh(first / self.scale)
+        hidden = _hidden(self.net, jnp.concatenate([time, y, b]))
+        change = hidden @ self.net[-1][0] + self.net[-1][1]
+        if self.own.shape[1]:
+            common = jnp.concatenate([time, hidden @ self.summary])
+            each = jnp.concatenate([jnp.broadcast_to(common, (len(b), len(common))), b[:, None], y[self.own], self.marks], 1)
+            change = change + (_hidden(self.local, each) @ self.local[-1][0] + self.local[-1][1])[:, 0]
+        return kept(first + self.scale * change, self.low, self.high)
 
     def recipe(self) -> dict[str, Any]:
-        return {"class": "Trained", "base": self.base.recipe()}
+        return {"class": "Trained", "base": self.base.recipe(), "own": self.own.shape[1]}
+
+
+def _single(a: Any) -> Array:
+    return jnp.asarray(np.asarray(a, dtype=np.float32))
+
+
+def _layers(rng: np.random.Generator, inputs: int, width: int, outputs: int) -> Layers:
+    sizes = [inputs, width, width, outputs]
+    draw = [rng.standard_normal((i, o)) / np.sqrt(i) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+    draw[-1] = np.zeros_like(draw[-1])
+    return tuple((_single(w), _single(np.zeros(w.shape[1]))) for w in draw)
+
+
+def _hidden(layers: Layers, y: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+    for w, b in layers[:-1]:
+        y = jax.nn.silu(y @ w + b)
+    return y

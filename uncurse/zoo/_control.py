@@ -182,7 +182,7 @@ def battery_fleet(batteries: int = 50, steps: int = 48) -> Case:
     """
     n = _checks.positive_integer("batteries", batteries)
     steps = _checks.positive_integer("steps", steps)
-    kappa, sigma, rho, capacity, start, wear, fine, back = 0.2, 6.0, 0.7, 4.0, 2.0, 4.0, 100.0, 20.0
+    kappa, sigma, rho, capacity, start, wear, fine, back = 0.2, 6.0, 0.7, 4.0, 2.0, 10.0, 50.0, 20.0
 
     def usual(t):
         return 60.0 - 25.0 * jnp.cos(2 * jnp.pi * (t - 3.0) / 24.0)
