@@ -17,7 +17,7 @@ from ..surrogates import Feedback, Quadratic, Trained
 
 BLOCK = 100         # steps of Adam; the rate falls to 0 within each block, so that training can stop after any
 RATE = 3e-3
-BATCH = 128         # paths a step
+BATCH = 128         # paths a step; half as many where units share a network
 VISITS = 64         # paths that inputs and outputs are scaled with
 
 
@@ -60,10 +60,11 @@ def step(
     import time
 
     policy, moments = training.policy, training.moments
-    paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), BATCH)], dtype=np.float32)
+    batch = BATCH // 2 if policy.own.shape[1] else BATCH
+    paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), batch)], dtype=np.float32)
     for i in range(BLOCK):
         key = stream(seed, Purpose.training, 2, training.round)
-        bits = draw_bits(key, (i,), (problem.steps, BATCH, noise_dim(problem)))
+        bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
         rate = jnp.float32(RATE * (1 + np.cos(np.pi * i / BLOCK)) / 2)
         policy, moments = _improve(problem, policy, value, moments, paths, bits, rate)
         if i % 10 == 9 and time.perf_counter() > limit:
@@ -80,20 +81,25 @@ def _parameters(policy: Trained) -> tuple:
 
 
 def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
-    """The states that belong to each control, where states are stored control by control, or kind by kind.
+    """The states that belong to each control where all units are alike, stored unit by unit or kind by kind; else none.
 
-    They do if each control moves only its own states at random points; a wrong guess costs nothing but time.
+    Units are alike if reordering them, with their controls, reorders the drift and leaves the costs as they were: tried at
+    random points. That only shapes the network; a wrong guess costs nothing but time.
     """
     d, m = problem.dim, problem.control_dim
-    rng = np.random.default_rng(0)
-    t, x, a = np.float32(0.3 * problem.horizon), rng.standard_normal(d), rng.uniform(-1, 1, m)
-    moves = np.asarray(jax.jacfwd(problem.drift, argnums=2)(t, jnp.float32(x), jnp.float32(a)))
-    for own in (np.arange(d).reshape(-1, m).T, np.arange(d).reshape(m, -1)) if d % m == 0 and m > 1 else ():
-        mine = np.zeros((d, m), bool)
-        mine[own, np.arange(m)[:, None]] = True
-        if not moves[~mine].any():
+    rng, none = np.random.default_rng(0), np.zeros((m, 0), dtype=int)
+    if d % m or m == 1:
+        return none
+    t, x, a = jnp.float32(0.3 * problem.horizon), *(jnp.asarray(rng.uniform(-1, 1, k), np.float32) for k in (d, m))
+    order = rng.permutation(m)
+    first = problem.drift(t, x, a), problem.running_cost(t, x, a), problem.terminal_cost(x)
+    for own in (np.arange(d).reshape(-1, m).T, np.arange(d).reshape(m, -1)):
+        moved = np.empty(d, dtype=int)
+        moved[own] = own[order]
+        second = problem.drift(t, x[moved], a[order]), problem.running_cost(t, x[moved], a[order]), problem.terminal_cost(x[moved])
+        if all(np.allclose(p, q, rtol=1e-3, atol=1e-3) for p, q in zip((first[0][moved], *first[1:]), second, strict=True)):
             return own
-    return np.zeros((m, 0), dtype=int)
+    return none
 
 
 @eqx.filter_jit
