@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -12,13 +11,15 @@ from jaxtyping import Float
 from ._request import Request
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis._control import Decision, analyse_control
+from .analysis._rays import refuse_unbounded
 from .certificates import Bounds, allowed, rows_for
 from .certificates._controlled import BRANCHES, Rollouts
-from .certificates.branched import Branched, chosen
+from .certificates.branched import Branched, chosen, interval, split
 from .certificates.control_linear_quadratic import linear_quadratic
 from .methods import policy as training
 from .methods import riccati
 from .problems import ControlProblem
+from .certificates._words import assumptions
 from .report._record import record_of
 from .statistics import Moments, Purpose, stream
 from .surrogates import AbstractPolicy, AbstractSurrogate, Feedback, Quadratic
@@ -66,6 +67,7 @@ class Control:
     best: _Proposal | None = None
     pilots: int = 0
     interrupted: bool = False
+    hurried: bool = False       # the limit of time, and nothing else, ended the training
 
     @staticmethod
     def of(problem: ControlProblem, request: Request) -> "Control":
@@ -177,10 +179,11 @@ class Control:
         net = costs[..., 0] - costs[..., 1]
         gaps = bound.columns(g, a)[..., 0]
         known = decision.provable and np.isfinite(gaps).all()
+        gaps = gaps if known else np.full_like(gaps, np.inf)
         rms = np.sqrt(np.mean(g.mean(axis=2) ** 2, axis=(0, 1))) / self.problem.step
         found = _Proposal(
             policy, value, name, net.mean(axis=1), net.std(axis=1),
-            np.maximum(gaps.mean(axis=1), 0.0) if known else np.full(n, np.inf), gaps.std(axis=1), bound,
+            np.maximum(gaps.mean(axis=1), 0.0), gaps.std(axis=1) if known else np.zeros(n), bound,
             rms / np.where(bound.modulus > 0, bound.modulus, np.inf),
             float(np.sqrt(np.mean(np.sum(bound.pressing(g, a), axis=-1)))), rates,
         )
@@ -191,8 +194,12 @@ class Control:
         })
         known_low = np.where(np.isfinite(found.gap), found.cost - found.gap, -np.inf)
         self.history.append(Snapshot(self.request.clock.elapsed, known_low, found.cost, "pilot"))
-        self.request.progress.update(None, float(known_low[0]), float(found.cost[0]), name)
+        self._show(known_low, found.cost, None, name)
         return found
+
+    def _show(self, low: PerPoint, high: PerPoint, fraction: float | None, note: str = "") -> None:
+        worst = int(np.argmax(high - low))
+        self.request.progress.update(fraction, float(low[worst]), float(high[worst]), note)
 
     def _keep(self, found: _Proposal) -> None:
         """The better of two: the narrower where a gap is known, the cheaper where not; a cost that is no number never."""
@@ -221,8 +228,8 @@ class Control:
         seconds = self._seconds(best)
         if bool((best.gap / 2 <= GAP_SHARE * self._allowed(best)).all()) and seconds < PATIENCE:
             self.reason = "the policy gap is within the tolerance"
-        elif min(seconds, 0.4 * self.request.limit) > left:
-            self.reason = "the time limit left no room for more training"
+        elif min(seconds, 0.4 * self.request.limit) + (self.request.clock.compile if best.state is None else 0.0) > left:
+            self.reason, self.hurried = "the time limit left no room for more training", True
         elif self.request.clock.spent.get("train", 0.0) > PATIENCE:
             self.reason = f"training ended after {PATIENCE:.0f} s"
         else:
@@ -235,21 +242,9 @@ class Control:
         return allowed(np.where(np.isfinite(p.gap), p.cost - p.gap / 2, p.cost), self.request.tolerance)
 
     def _counts(self, p: _Proposal) -> tuple[int, int]:
-        """Paths and dates a point that a final sample takes: the cheapest split of what the gap leaves."""
-        z, n, tolerance = self.request.z, len(p.cost), self._allowed(p)
-        if not np.isfinite(p.gap).all():
-            room = np.maximum(0.9 * tolerance, 1e-300)
-            return int(max(self._fewest, np.max((z * p.cost_spread / room) ** 2))), 0
-        room = np.maximum(0.9 * tolerance - p.gap / 2, 0.2 * np.maximum(tolerance, p.gap / 2))
-        best, found = np.inf, (self._fewest, self._fewest // 4)
-        for ratio in np.geomspace(0.1, 10.0, 21):       # error of the gap over error of the cost
-            error = 2 * room / (z * (1 + np.sqrt(1 + ratio**2)))
-            counts = np.max((p.cost_spread / error) ** 2), np.max((p.gap_spread / (ratio * error)) ** 2)
-            counts = max(self._fewest, counts[0]), max(self._fewest // 4, counts[1])
-            price = n * (counts[0] * p.rates[0] + counts[1] * p.rates[1])
-            if price < best:
-                best, found = price, (int(1.1 * counts[0]), int(1.1 * counts[1]))
-        return found
+        """Paths and dates a point that a final sample takes."""
+        spreads = p.cost_spread, p.gap_spread
+        return split(p.gap, spreads, self._allowed(p), self.request.z, p.rates, self._fewest)
 
     def _seconds(self, p: _Proposal) -> float:
         counts = self._counts(p)
@@ -269,26 +264,41 @@ class Control:
             paths, dates = min(paths, self._fewest), min(dates, self._fewest // 4)
         room = max(PATIENCE, 1.0) / max(self._seconds(best), 1e-9)
         paths, dates = int(min(paths, max(paths * room, self._fewest))), int(min(dates, max(dates * room, self._fewest // 4)))
+        cost = gap = None
+        for attempt in range(3):    # half as many join a sample that fell short; one drawn anew would forget what it met
+            cost, gap, whole = self._sample(best, (paths, dates), attempt, cost, gap)
+            bounds = self._bounds(cost, gap)
+            self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
+            self._show(bounds.low, bounds.high, None)
+            met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
+            short = bounds.budget["policy gap"] < 0.8 * allowed(bounds.value, self.request.tolerance)
+            if met or not whole or cost.invalid or self.interrupted or not (short.all() and room > 1.5):
+                break
+            paths, dates = int(1.5 * cost.count), 0 if gap is None else int(1.5 * gap.count)
+        return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
+
+    def _sample(
+        self, best: _Proposal, counts: tuple[int, int], attempt: int, cost: Moments | None, gap: Moments | None
+    ) -> tuple[Moments, Moments | None, bool]:
+        """Paths and dates brought to fixed numbers; whether they got there."""
+        paths = counts[0] - (0 if cost is None else cost.count)
+        dates = counts[1] - (0 if gap is None else gap.count)
         rolls = self._rollouts(best.policy, best.value)
         share = paths * best.rates[0] / max(paths * best.rates[0] + dates * best.rates[1], 1e-12)
         with self.request.clock.stage("certify"):
-            key = stream(self.request.seed, Purpose.certificate, 0)
+            key = stream(self.request.seed, Purpose.certificate, attempt)
             net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
-            cost, whole = self._gather(net, paths, self.request.clock.elapsed + share * self.request.left)
-            gap = None
-            if dates and np.isfinite(best.gap).all():
-                key = stream(self.request.seed, Purpose.certificate, 1)
+            until = self.request.clock.elapsed + share * self.request.left
+            cost, whole = self._gather(net, counts[0], until, cost)
+            if counts[1] and np.isfinite(best.gap).all():
+                key = stream(self.request.seed, Purpose.certificate, attempt, 1)
                 columns = (best.bound.columns(g, a) for g, a in rolls.gradients(key, dates))
-                gap, complete = self._gather(columns, dates, self.request.limit)
+                gap, complete = self._gather(columns, counts[1], self.request.limit, gap)
                 whole = whole and complete
-        bounds = self._bounds(cost, gap)
-        self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
-        met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
-        return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
+        return cost, gap, whole
 
-    def _gather(self, columns: Any, count: int, until: float) -> tuple[Moments, bool]:
-        """Moments of the columns, cut short only by the clock or the user."""
-        total: Moments | None = None
+    def _gather(self, columns: Any, count: int, until: float, total: Moments | None) -> tuple[Moments, bool]:
+        """Moments of the columns, added to `total`, cut short only by the clock or the user."""
         try:
             for c in columns:
                 more = Moments.of(c)
@@ -305,24 +315,11 @@ class Control:
         return total, True
 
     def _bounds(self, cost: Moments, gap: Moments | None) -> Bounds:
-        """[cost - gap, cost], each end with its sampling error; the value is the middle."""
-        decision, z = self.decision, self.request.z
+        decision = self.decision
         assert decision is not None
-        mean, error = cost.mean[:, 0], z * cost.error[:, 0]
-        rounding = 4 * np.finfo(np.float32).eps * self.problem.steps**0.5 * np.abs(mean)
-        high = mean + error + rounding
-        if gap is None:
-            low = np.where(decision.costs_positive, 0.0, -np.inf) * np.ones_like(mean)
-            budget = {"sampling": error, "policy gap": mean - low, "rounding": rounding}
-            return Bounds(mean, low, high, budget, Guarantee.upper_bound)
-        assert decision.convex is not None
-        between = np.maximum(gap.mean[:, 0], 0.0)
-        low = mean - between - np.hypot(error, z * gap.cautious_error[:, 0]) - rounding
-        if decision.costs_positive:
-            low = np.maximum(low, 0.0)
-        proved = decision.convex.origin != "tested" and decision.modulus.origin != "tested"
-        budget = {"sampling": (high - low - between) / 2 - rounding, "policy gap": between / 2, "rounding": rounding}
-        return Bounds((low + high) / 2, low, high, budget, Guarantee.two_sided if proved else Guarantee.estimate)
+        floor = 0.0 if decision.costs_positive else -np.inf
+        rounding = 4 * np.finfo(np.float32).eps * self.problem.steps**0.5
+        return interval(cost, gap, self.request.z, floor, rounding, decision.proved)
 
     def _verdict(self, bounds: Bounds, cost: Moments, gap: Moments | None, met: bool, whole: bool) -> Result:
         if cost.invalid or (gap is not None and gap.invalid):
@@ -333,7 +330,7 @@ class Control:
             return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
-        if not whole or self.request.clock.elapsed > 0.9 * self.request.limit:
+        if not whole or self.hurried or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
         limited = bounds.budget["policy gap"] > 0.5 * allowed(bounds.value, self.request.tolerance)
         return Result.bias_limited if limited.any() else Result.sampling_limited
@@ -387,16 +384,15 @@ class Control:
     def _solution(self, bounds: Bounds, baseline: Estimate, counts: tuple[int, int], result: Result) -> Solution:
         best, decision = self.best, self.decision
         assert best is not None and decision is not None
-        low, high, guarantee = bounds.low, bounds.high, bounds.guarantee
         if result is Result.not_finite:
-            infinite = np.full_like(high, np.inf)
+            infinite = np.full_like(bounds.high, np.inf)
             bounds = replace(bounds, low=-infinite, high=infinite, guarantee=Guarantee.estimate)
         stats = {
             "method": best.name, "rounds": 0 if best.state is None else best.state.round, "paths": counts[0],
             "dates": counts[1], "branches": BRANCHES, "stationarity": best.stationarity,
             "certificate": "Branched" if counts[1] else "policy cost",
         }
-        return self._report(bounds, baseline, result, best.policy, best.value, stats, _assumptions(decision, best, bounds))
+        return self._report(bounds, baseline, result, best.policy, best.value, stats, assumptions(decision, bounds, best.bound.modulus, best.stationarity))
 
     def _report(
         self, bounds: Bounds, baseline: Estimate, result: Result, policy: AbstractPolicy, value: AbstractSurrogate,
@@ -414,65 +410,4 @@ class Control:
             at=shaped(request.points), problem=self.problem, field=value, policy=policy, timing=request.timing,
             history=tuple(self.history), stats=stats,
             record=record_of(self.problem, request.seed, value, policy),
-        )
-
-
-def _assumptions(decision: Decision, best: _Proposal, bounds: Bounds) -> tuple[str, ...]:
-    """What the interval rests on, in words."""
-    if bounds.guarantee is Guarantee.upper_bound:
-        why = "controlled states are not affine in the controls" if not decision.affine else (
-            "the costs are not convex" if decision.convex is None else "a control has neither modulus nor bounds")
-        low = "; costs are never negative, so neither is their least mean" if decision.costs_positive else ""
-        return (
-            f"nothing is proved below, because {why}{low}",
-            f"stationarity {best.stationarity:.2g}: root mean square, over dates, of the gradient of the cost in the "
-            "controls where it could be lowered, per unit of time; 0 at a local optimum; it bounds nothing",
-        )
-    assert decision.convex is not None
-    words = {"proved": "proved from their traces", "declared": "declared", "tested": "tested at random points only"}
-    m = best.bound.modulus
-    size = f"{m.min():.3g}" if m.min() == m.max() else f"{m.min():.3g} to {m.max():.3g}"
-    exogenous = int((~decision.controlled).sum())
-    return (
-        "controlled states are affine in the controls: proved from their traces"
-        + (f", with {exogenous} exogenous states" if exogenous else ""),
-        f"costs are convex: {words[decision.convex.origin]}",
-        f"modulus in the controls {size}: {words[decision.modulus.origin]}",
-    )
-
-
-def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -> None:
-    """Refuse a cost that falls without end along a constant control, the noise left out.
-
-    Raises:
-        ValueError: the cost of pushing harder in some free direction is ever lower.
-    """
-    m = problem.control_dim
-    low, high = (np.full(m, -np.inf), np.full(m, np.inf)) if problem.control_bounds is None else problem.control_bounds
-    ways = np.concatenate([np.eye(m)[~np.isfinite(high)], -np.eye(m)[~np.isfinite(low)]])
-    if len(ways) == 0:
-        return
-    start = jnp.asarray(points[0], dtype=np.float32)
-
-    def cost(a: Any) -> Any:
-        def body(carry: tuple, t: Any) -> tuple[tuple, None]:
-            x, total = carry
-            held = problem.clip(a)
-            return (x + problem.step * problem.drift(t, x, held), total + problem.step * problem.running_cost(t, x, held)), None
-
-        times = jnp.arange(problem.steps) * jnp.float32(problem.step)
-        (end, total), _ = jax.lax.scan(body, (start, jnp.float32(0)), times)
-        return total + problem.terminal_cost(end)
-
-    sizes = 10.0 ** np.arange(2, 6)
-    pushes = jnp.asarray((sizes[:, None, None] * ways).reshape(-1, m), dtype=np.float32)
-    found = np.asarray(jax.jit(lambda p: jax.lax.map(cost, p, batch_size=256))(pushes), dtype=np.float64)
-    found = found.reshape(len(sizes), len(ways))
-    falls = (np.diff(found, axis=0) < 0).all(axis=0) & (found[-1] < 5 * found[-2]) & (found[-2] < 0)
-    if falls.any():
-        way = ways[int(np.argmax(falls))]
-        i = int(np.argmax(np.abs(way)))
-        raise ValueError(
-            f"the cost is unbounded below: it falls without end as control {i} goes to {'+' if way[i] > 0 else '-'}infinity. "
-            "Give that control a bound in control_bounds, or let running_cost grow with it"
         )

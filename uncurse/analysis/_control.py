@@ -13,7 +13,6 @@ from ..problems import ControlProblem
 from ._elements import elements_in
 from ._source import Bound
 
-TIMES = 16              # dates at which a curvature that depends on time is looked at, besides the ends
 SAMPLES = 512           # points of a test that stands in for a proof
 SLACK = 1e-5            # relative: what single precision leaves of an eigenvalue that is 0
 
@@ -34,6 +33,11 @@ class Decision:
     def provable(self) -> bool:
         """Whether the branched bound applies: convex, and each control with a modulus or within a box."""
         return self.affine and self.convex is not None
+
+    @property
+    def proved(self) -> bool:
+        """Whether convexity and modulus are proved or declared, not only tested."""
+        return self.provable and "tested" not in (self.convex.origin, self.modulus.origin)      # type: ignore[union-attr]
 
 
 def analyse_control(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -> Decision:

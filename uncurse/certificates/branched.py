@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .._solution import Guarantee
+from ..statistics import Moments
+from ._base import Bounds
+
+PerPoint = Float[np.ndarray, " n"]
 Control = Float[np.ndarray, "... m"]
 
 
@@ -92,3 +97,59 @@ def chosen(
     averaged, paired, inside = bound.parts(gradients, controls)
     both = np.where(inside, paired, 0.0), np.where(inside, averaged, 0.0)
     return both[0].mean(axis=(0, 1)) <= both[1].mean(axis=(0, 1))
+
+
+def interval(
+    cost: Moments, gap: Moments | None, z: float, floor: float, rounding: float, proved: bool
+) -> Bounds:
+    """[cost - gap, cost], each end with its sampling error; the value is the middle.
+
+    Args:
+        cost: moments of a policy's cost, one column.
+        gap: moments of its distance from the least cost; None where nothing bounds it, and `floor` is all that is known.
+        z: standard errors.
+        floor: below which no cost can be; -inf without one.
+        rounding: relative error of a path's cost in single precision.
+        proved: whether convexity and modulus were proved or declared, not only tested.
+    """
+    mean, error = cost.mean[:, 0], z * cost.error[:, 0]
+    rounded = rounding * np.abs(mean)
+    high = mean + error + rounded
+    if gap is None:
+        low = np.full_like(mean, floor)
+        budget = {"sampling": error, "policy gap": mean - low, "rounding": rounded}
+        return Bounds(mean, low, high, budget, Guarantee.upper_bound)
+    between = np.maximum(gap.mean[:, 0], 0.0)
+    # Many dates add nothing to the gap, so its column looks heavy-tailed: its error is taken at the upper limit instead.
+    low = np.maximum(mean - between - np.hypot(error, z * gap.cautious_error[:, 0]) - rounded, floor)
+    with np.errstate(invalid="ignore"):
+        sampling, value = np.maximum((high - low - between) / 2 - rounded, 0.0), (low + high) / 2
+    value = np.where(np.isfinite(value), value, mean)
+    budget = {"sampling": sampling, "policy gap": between / 2, "rounding": rounded}
+    return Bounds(value, low, high, budget, Guarantee.two_sided if proved else Guarantee.estimate)
+
+
+def split(
+    gap: PerPoint, spreads: tuple[PerPoint, PerPoint], tolerance: PerPoint, z: float, rates: tuple[float, float], fewest: int
+) -> tuple[int, int]:
+    """Paths and dates a point that bring the half-width within the tolerance: the cheapest split of what the gap leaves.
+
+    Args:
+        gap: predicted, infinite where nothing is proved.
+        spreads: standard deviations of one path's cost, of one date's gap.
+        rates: seconds of a path, of a date.
+        fewest: paths; a quarter as many dates.
+    """
+    if not np.isfinite(gap).all():
+        return int(max(fewest, np.max((z * spreads[0] / (0.9 * tolerance)) ** 2))), 0
+    # A gap beyond the tolerance is not worth knowing to the tolerance.
+    room = np.maximum(0.9 * tolerance - gap / 2, 0.2 * np.maximum(tolerance, gap / 2))
+    best, found = np.inf, (fewest, fewest // 4)
+    for ratio in np.geomspace(0.1, 10.0, 21):       # error of the gap over error of the cost
+        error = 2 * room / (z * (1 + np.sqrt(1 + ratio**2)))
+        paths = max(fewest, 1.2 * np.max((spreads[0] / error) ** 2))
+        dates = max(fewest // 4, 1.2 * np.max((spreads[1] / (ratio * error)) ** 2))
+        price = paths * rates[0] + dates * rates[1]
+        if price < best:
+            best, found = price, (int(paths), int(dates))
+    return found

@@ -16,7 +16,7 @@ from ..statistics import Purpose, draw_bits, host_stream, normal, stream
 from ..surrogates import Feedback, Quadratic, Trained
 
 BLOCK = 100         # steps of Adam; the rate falls to 0 within each block, so that training can stop after any
-RATE = 3e-3
+RATE = 1e-2         # of the first block; later ones divide it by 1 + round / 10
 BATCH = 128         # paths a step; half as many where units share a network
 VISITS = 64         # paths that inputs and outputs are scaled with
 
@@ -65,7 +65,7 @@ def step(
     for i in range(BLOCK):
         key = stream(seed, Purpose.training, 2, training.round)
         bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
-        rate = jnp.float32(RATE * (1 + np.cos(np.pi * i / BLOCK)) / 2)
+        rate = jnp.float32(RATE / (1 + training.round / 10) * (1 + np.cos(np.pi * i / BLOCK)) / 2)
         policy, moments = _improve(problem, policy, value, moments, paths, bits, rate)
         if i % 10 == 9 and time.perf_counter() > limit:
             break
