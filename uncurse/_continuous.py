@@ -1,6 +1,7 @@
 """The continuous limit of a control problem: its Hamilton-Jacobi-Bellman equation, solved as any other equation.
 
-    u_t + 1/2 tr(sigma sigma^T D^2 u) + min over a of [running_cost(t, x, a) + drift(t, x, a) . grad u] = 0,  u(T, .) = g
+    u_t + 1/2 tr(sigma sigma^T D^2 u) + min over a of [running_cost(t, x, a) + drift(t, x, a) . grad u] = 0,  u(T, .) =
+    g
 
 (Fleming and Soner, Controlled Markov Processes and Viscosity Solutions, IV.3). The drift without control goes into the
 process, the rest is the source: concave in the gradient, a minimum of affine functions.
@@ -33,7 +34,7 @@ def solve_limit(problem: ControlProblem, request: Request) -> Solution:
     policy = Minimiser(solution.field, limit.inverse, problem)
     return replace(
         solution, problem=problem, policy=policy,
-        assumptions=(*solution.assumptions, "the limit h -> 0 is what was asked for: the equation of Hamilton, Jacobi and Bellman"),
+        assumptions=(*solution.assumptions, "the limit h -> 0 is asked for: the Hamilton-Jacobi-Bellman equation"),
         record=record_of(problem, request.seed, solution.field, policy),
     )
 
@@ -49,7 +50,8 @@ class Limit:
     @staticmethod
     def of(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -> "Limit":
         """Raises:
-            ValueError: drift not affine or running cost not quadratic in the control, or its curvature of a kind for which
+            ValueError: drift not affine or running cost not quadratic in the control, or its curvature of a kind for
+            which
                 no closed form is known.
         """
         d, m = problem.dim, problem.control_dim
@@ -74,7 +76,8 @@ class Limit:
         diagonal = bool(np.abs(curvature - np.diag(np.diag(curvature))).max() <= 1e-6 * spectrum[-1])
         if not diagonal and problem.control_bounds is not None:
             raise ValueError(
-                "with control_bounds the continuous limit needs a running_cost whose curvature in the controls is diagonal"
+                "with control_bounds the continuous limit needs a running_cost whose curvature in the controls is "
+                "diagonal"
             )
         inverse = 1 / np.diag(curvature) if diagonal else np.linalg.inv(curvature)
         return Limit(problem, jnp.asarray(inverse, dtype=np.float32), points[0])
@@ -82,7 +85,6 @@ class Limit:
     def equation(self) -> ParabolicPDE:
         """The Hamilton-Jacobi-Bellman equation as a `ParabolicPDE`."""
         problem, inverse = self.problem, self.inverse
-        curvature = 1 / inverse if inverse.ndim == 1 else None
         rest = jnp.zeros(problem.control_dim)
 
         def source(t: Any, x: Any, u: Any, grad: Any) -> Any:
@@ -91,7 +93,7 @@ class Limit:
             if problem.control_bounds is None:
                 return level - 0.5 * jnp.sum(slope * (inverse @ slope if inverse.ndim == 2 else inverse * slope))
             a = minimiser(problem, inverse, t, x, grad)
-            return level + jnp.sum(slope * a + 0.5 * curvature * a**2)
+            return level + jnp.sum(slope * a + 0.5 * a**2 / inverse)
 
         return ParabolicPDE(
             process=self._process(), source=source, terminal=problem.terminal_cost, horizon=problem.horizon,
@@ -136,7 +138,7 @@ class Limit:
         return Diffusion(d, self._at_rest, volatility)
 
     def _lipschitz(self) -> float | None:
-        """Of df/dz = sigma^-1 B a in z = sigma^T grad: at most |sigma^-1 B R^-1 B^T sigma^-T|, where B and sigma are constant."""
+        """Of df/dz = sigma^-1 B a in z = sigma^T grad: at most |sigma^-1 B R^-1 B^T sigma^-T|."""
         problem, sigma = self.problem, self._constant_sigma()
         if problem.control_bounds is None or sigma is None:
             return None         # without bounds f is quadratic, and its trace says so

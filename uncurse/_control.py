@@ -14,12 +14,12 @@ from .analysis._control import Decision, analyse_control
 from .analysis._rays import refuse_unbounded
 from .certificates import Bounds, allowed, rows_for
 from .certificates._controlled import BRANCHES, Rollouts
+from .certificates._words import assumptions
 from .certificates.branched import Branched, chosen, interval, split
 from .certificates.control_linear_quadratic import linear_quadratic
 from .methods import policy as training
 from .methods import riccati
 from .problems import ControlProblem
-from .certificates._words import assumptions
 from .report._record import record_of
 from .statistics import Moments, Purpose, stream
 from .surrogates import AbstractPolicy, AbstractSurrogate, Feedback, Quadratic
@@ -32,7 +32,7 @@ FEWEST = 1024           # paths, and a quarter as many dates, for a point in a f
 GAP_SHARE = 0.6         # of the tolerance: a policy gap (half of it, as it counts) below which training ends
 GAIN = 0.95             # a block of training that leaves more of the gap, or of the excess cost, was the last ...
 PATIENT = 3             # ... if so many in a row did
-SETTLED = 0.1           # of the tolerance: where nothing bounds the gap, a block that lowers the cost by less gained nothing
+SETTLED = 0.1           # of the tolerance: where no gap is known, a block that lowers the cost by less gained nothing
 PATIENCE = 600.0        # seconds that training, or the certificate, may take where there is no limit
 
 
@@ -141,7 +141,8 @@ class Control:
                 lq = None
             if lq is not None:
                 value = Quadratic.of(lq.P, lq.p, lq.c, problem.step)
-                return [(Feedback.of(problem, np.zeros((n, d)), -lq.k, -lq.K), value, "Riccati, kept within the bounds")]
+                policy = Feedback.of(problem, np.zeros((n, d)), -lq.k, -lq.K)
+                return [(policy, value, "Riccati, kept within the bounds")]
         near = riccati.linearised(problem, self.request.points.mean(axis=0))
         if np.isfinite(near.cost):
             slope = near.p - np.einsum("kij,kj->ki", near.P, near.states)
@@ -156,7 +157,7 @@ class Control:
         return Feedback.of(self.problem, np.zeros((n, d)), np.zeros((n, m)), np.zeros((n, m, d)))
 
     def _no_value(self) -> Quadratic:
-        return Quadratic.skeleton(self.problem)
+        return Quadratic.skeleton(self.problem, {})
 
     def _assess(self, policy: AbstractPolicy, value: Quadratic, name: str) -> _Proposal:
         """Pilot paths: the cost and its scatter, the gap, how it is bounded best, and what a path takes."""
@@ -202,7 +203,7 @@ class Control:
         self.request.progress.update(fraction, float(low[worst]), float(high[worst]), note)
 
     def _keep(self, found: _Proposal) -> None:
-        """The better of two: the narrower where a gap is known, the cheaper where not; a cost that is no number never."""
+        """The better of two: the narrower where a gap is known, else the cheaper; never a cost that is no number."""
         best = self.best
         finite = bool(np.isfinite(found.cost).all())
         if best is None:
@@ -225,10 +226,10 @@ class Control:
         """Whether to stop proposing; sets the reason."""
         best, left = self.best, self.request.left
         assert best is not None
-        seconds = self._seconds(best)
+        seconds, first = self._seconds(best), self.request.clock.compile if best.state is None else 0.0
         if bool((best.gap / 2 <= GAP_SHARE * self._allowed(best)).all()) and seconds < PATIENCE:
             self.reason = "the policy gap is within the tolerance"
-        elif min(seconds, 0.4 * self.request.limit) + (self.request.clock.compile if best.state is None else 0.0) > left:
+        elif min(seconds, 0.4 * self.request.limit) + first > left:
             self.reason, self.hurried = "the time limit left no room for more training", True
         elif self.request.clock.spent.get("train", 0.0) > PATIENCE:
             self.reason = f"training ended after {PATIENCE:.0f} s"
@@ -263,17 +264,19 @@ class Control:
         if self.interrupted:
             paths, dates = min(paths, self._fewest), min(dates, self._fewest // 4)
         room = max(PATIENCE, 1.0) / max(self._seconds(best), 1e-9)
-        paths, dates = int(min(paths, max(paths * room, self._fewest))), int(min(dates, max(dates * room, self._fewest // 4)))
-        cost = gap = None
-        for attempt in range(3):    # half as many join a sample that fell short; one drawn anew would forget what it met
+        paths = int(min(paths, max(paths * room, self._fewest)))
+        dates = int(min(dates, max(dates * room, self._fewest // 4)))
+        cost, gap, attempt = None, None, 0
+        while True:     # half as many join a sample that fell short; a new one would forget what it met
             cost, gap, whole = self._sample(best, (paths, dates), attempt, cost, gap)
             bounds = self._bounds(cost, gap)
             self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
             self._show(bounds.low, bounds.high, None)
             met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
             short = bounds.budget["policy gap"] < 0.8 * allowed(bounds.value, self.request.tolerance)
-            if met or not whole or cost.invalid or self.interrupted or not (short.all() and room > 1.5):
+            if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (short.all() and room > 1.5):
                 break
+            attempt += 1
             paths, dates = int(1.5 * cost.count), 0 if gap is None else int(1.5 * gap.count)
         return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
 
@@ -392,7 +395,8 @@ class Control:
             "dates": counts[1], "branches": BRANCHES, "stationarity": best.stationarity,
             "certificate": "Branched" if counts[1] else "policy cost",
         }
-        return self._report(bounds, baseline, result, best.policy, best.value, stats, assumptions(decision, bounds, best.bound.modulus, best.stationarity))
+        said = assumptions(decision, bounds, best.bound.modulus, best.stationarity)
+        return self._report(bounds, baseline, result, best.policy, best.value, stats, said)
 
     def _report(
         self, bounds: Bounds, baseline: Estimate, result: Result, policy: AbstractPolicy, value: AbstractSurrogate,
@@ -405,7 +409,8 @@ class Control:
         }
         return Solution(
             value=shaped(bounds.value), low=shaped(bounds.low), high=shaped(bounds.high), confidence=request.confidence,
-            guarantee=bounds.guarantee, budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=assumptions,
+            guarantee=bounds.guarantee, assumptions=assumptions,
+            budget={k: shaped(v) for k, v in bounds.budget.items()},
             baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)), result=result,
             at=shaped(request.points), problem=self.problem, field=value, policy=policy, timing=request.timing,
             history=tuple(self.history), stats=stats,

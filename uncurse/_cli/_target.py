@@ -62,7 +62,8 @@ class Target:
             return Stated(made.problem, made.at, stored)
         if isinstance(made, Problem):
             return Stated(made, None)
-        raise BadInputError(f"{self.name} must give an equation, a control or stopping problem, or a zoo case; it gave {made!r}")
+        kinds = "an equation, a control or stopping problem, or a zoo case"
+        raise BadInputError(f"{self.name} must give {kinds}; it gave {made!r}")
 
     def equation(self) -> str:
         """First line of its documentation."""

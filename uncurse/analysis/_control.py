@@ -62,7 +62,7 @@ def analyse_control(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -
 
 def _rows(flags: Bool[np.ndarray, "..."], d: int) -> Bool[np.ndarray, " d"]:
     """A flag for each state from those of a volatility: (), (d,) or (d, k)."""
-    return flags.all(axis=1) if flags.ndim == 2 else np.broadcast_to(flags, (d,))
+    return np.asarray(flags.all(axis=1) if flags.ndim == 2 else np.broadcast_to(flags, (d,)))
 
 
 def _reached(problem: ControlProblem) -> Bool[np.ndarray, " d"]:
@@ -274,7 +274,7 @@ def _draws(costs: _Costs, count: int) -> tuple[np.ndarray, ...]:
     x = base + scale * rng.standard_normal((count, problem.dim))
     a = 10.0 ** rng.uniform(-2, 1, (count, 1)) * rng.standard_normal((count, problem.control_dim))
     if problem.control_bounds is not None:
-        low, high = problem.control_bounds
+        low, high = (np.asarray(end, dtype=np.float64) for end in problem.control_bounds)
         inside = np.isfinite(low) & np.isfinite(high)
         width = np.where(inside, high - low, 1.0)
         uniform = np.where(inside, low, 0.0) + width * rng.uniform(size=a.shape)

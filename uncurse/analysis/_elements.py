@@ -1,4 +1,4 @@
-"""What a trace proves of each entry of a value: independent, affine, convex or concave in chosen entries of the inputs."""
+"""What a trace proves of each entry of a value: independent, affine, convex or concave in chosen inputs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class Elements:
     value: Any = None
 
     @staticmethod
-    def of(independent: Flags, affine: Flags, convex: Flags, concave: Flags, positive: Flags = False,
-           negative: Flags = False, value: Any = None) -> "Elements":
+    def of(independent: Flags, affine: Flags | bool, convex: Flags | bool, concave: Flags | bool,
+           positive: Flags | bool = False, negative: Flags | bool = False, value: Any = None) -> "Elements":
         """Consistent flags: independent is affine, affine is convex and concave, both are affine."""
         affine = affine | independent
         flags = independent, affine, convex | affine, concave | affine, positive, negative
@@ -111,7 +111,7 @@ def _walk(jaxpr: Any, consts: list[Elements], inputs: list[Elements]) -> list[El
             results = [found] if len(eqn.outvars) == 1 else [
                 Elements.unknown(v.aval.shape, all(o.independent.all() for o in operands)) for v in eqn.outvars
             ]
-        if name == "dot_general" and len(operands) == 2 and operands[1].value is not None and len(operands[1].shape) == 2:
+        if name == "dot_general" and operands[1].value is not None and len(operands[1].shape) == 2:
             forms[eqn.outvars[0]] = (atoms[0], _as_form(operands[1].value, eqn.params))
         known.update(zip(eqn.outvars, results, strict=True))
     return [read(a) for a in jaxpr.outvars]
@@ -135,7 +135,7 @@ def _quadratic_form(
             spectrum = np.linalg.eigvalsh((matrix + matrix.T) / 2)
             convex = bool(spectrum[0] >= -1e-6 * np.abs(spectrum).max())
             concave = bool(spectrum[-1] <= 1e-6 * np.abs(spectrum).max())
-            return Elements.of(known[other].independent.all(), False, convex, concave, convex, concave)
+            return Elements.of(np.asarray(known[other].independent.all()), False, convex, concave, convex, concave)
     return None
 
 
@@ -155,11 +155,11 @@ def _rule(name: str, operands: list[Elements], params: dict, shape: tuple[int, .
         convex, concave = (every(o.convex), False) if name == "reduce_max" else (False, every(o.concave))
         return Elements.of(every(o.independent), False, convex, concave, every(o.positive), every(o.negative))
     if name == "dot_general":
-        return _contracted(*operands, params, same)
+        return _contracted(operands[0], operands[1], params, same)
     if name == "select_n" and operands[0].independent.all():
         cases = operands[1:]
-        flags = [np.logical_and.reduce([np.broadcast_to(c.flags[i], shape) for c in cases]) for i in range(6)]
-        return Elements.of(*flags)
+        every = lambda i: np.logical_and.reduce([np.broadcast_to(c.flags[i], shape) for c in cases])      # noqa: E731
+        return Elements.of(every(0), every(1), every(2), every(3), every(4), every(5))
     entries = [np.broadcast_to(o.independent, shape) for o in operands if o.shape in ((), shape)]
     if name in SEPARATE and len(entries) == len(operands):
         each = np.logical_and.reduce(entries)
@@ -170,9 +170,11 @@ def _rule(name: str, operands: list[Elements], params: dict, shape: tuple[int, .
 # --- entry by entry
 
 SEPARATE = frozenset({       # each entry of the result depends on the same entry of the operands
-    "sin", "cos", "tan", "tanh", "log", "log1p", "expm1", "logistic", "erf", "erfc", "atan", "asinh", "sinh", "cosh", "sqrt",
+    "sin", "cos", "tan", "tanh", "log", "log1p", "expm1", "logistic", "erf", "erfc", "atan", "asinh", "sinh", "cosh",
+    "sqrt",
     "rsqrt", "pow", "atan2", "sign", "floor", "ceil", "round", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
-    "select_n", "clamp", "rem", "is_finite", "erf_inv", "exp2", "cbrt", "acos", "asin", "convert_element_type", "nextafter",
+    "select_n", "clamp", "rem", "is_finite", "erf_inv", "exp2", "cbrt", "acos", "asin",
+    "convert_element_type", "nextafter",
 })
 POSITIVE = frozenset({"logistic", "sqrt", "rsqrt", "erfc", "cosh", "exp2"})
 
@@ -241,7 +243,8 @@ ELEMENTWISE: dict[str, Callable[[list[Elements], dict, bool], Elements]] = {
     "convert_element_type": _convert,
     "neg": lambda o, p, s: o[0].negated,
     "abs": lambda o, p, s: Elements.of(
-        o[0].independent, False, o[0].affine | (o[0].convex & o[0].positive) | (o[0].concave & o[0].negative), False, True),
+        o[0].independent, False,
+        o[0].affine | (o[0].convex & o[0].positive) | (o[0].concave & o[0].negative), False, True),
     "max": lambda o, p, s: Elements.of(
         o[0].independent & o[1].independent, False, o[0].convex & o[1].convex, False,
         o[0].positive | o[1].positive, o[0].negative & o[1].negative),

@@ -1,4 +1,4 @@
-"""Whether the cost of a control problem falls without end: tried along constant controls, before anything is planned."""
+"""Whether the cost of a control problem falls without end: tried along constant controls."""
 
 from typing import Any
 
@@ -27,7 +27,8 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
         def body(carry: tuple, t: Any) -> tuple[tuple, None]:
             x, total = carry
             held = problem.clip(a)
-            return (x + problem.step * problem.drift(t, x, held), total + problem.step * problem.running_cost(t, x, held)), None
+            total += problem.step * problem.running_cost(t, x, held)
+            return (x + problem.step * problem.drift(t, x, held), total), None
 
         times = jnp.arange(problem.steps) * jnp.float32(problem.step)
         (end, total), _ = jax.lax.scan(body, (start, jnp.float32(0)), times)
@@ -41,7 +42,8 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
     if falls.any():
         way = ways[int(np.argmax(falls))]
         i = int(np.argmax(np.abs(way)))
+        sign = "+" if way[i] > 0 else "-"
         raise ValueError(
-            f"the cost is unbounded below: it falls without end as control {i} goes to {'+' if way[i] > 0 else '-'}infinity. "
+            f"the cost is unbounded below: it falls without end as control {i} goes to {sign}infinity. "
             "Give that control a bound in control_bounds, or let running_cost grow with it"
         )

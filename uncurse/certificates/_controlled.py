@@ -109,7 +109,7 @@ def _gradients(
     steps, paths, _ = bits.shape
     first = jnp.arange(paths) // branches * branches
     dates = jnp.repeat(date, branches)
-    bits = jnp.where((jnp.arange(steps)[:, None] < dates)[..., None], bits[:, first], bits)     # one path until its date
+    bits = jnp.where((jnp.arange(steps)[:, None] < dates)[..., None], bits[:, first], bits)     # one path at first
     one = lambda x, b, k: branch_gradient(problem, policy, value, x, b, k)      # noqa: E731
     return jax.vmap(one, in_axes=(0, 1, 0))(starts, bits, dates)
 

@@ -72,7 +72,8 @@ class Branched:
         """max over low <= a' <= high of -gamma (a' - a) - m (a' - a)^2 / 2, for each control."""
         down, up = np.minimum(self.low - a, 0.0), np.maximum(self.high - a, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            free = np.where(self.modulus > 0, -gamma / self.modulus, np.where(gamma == 0, 0.0, -np.sign(gamma) * np.inf))
+            far = np.where(gamma == 0, 0.0, -np.sign(gamma) * np.inf)
+            free = np.where(self.modulus > 0, -gamma / self.modulus, far)
         move = np.clip(free, down, up)
         with np.errstate(invalid="ignore"):
             gain = -gamma * move - self.modulus * move**2 / 2
@@ -106,8 +107,8 @@ def interval(
 
     Args:
         cost: moments of a policy's cost, one column.
-        gap: moments of its distance from the least cost; None where nothing bounds it, and `floor` is all that is known.
-        z: standard errors.
+        gap: moments of its distance from the least cost; None where nothing bounds it, and `floor` is all that is
+        known. z: standard errors.
         floor: below which no cost can be; -inf without one.
         rounding: relative error of a path's cost in single precision.
         proved: whether convexity and modulus were proved or declared, not only tested.
@@ -120,7 +121,7 @@ def interval(
         budget = {"sampling": error, "policy gap": mean - low, "rounding": rounded}
         return Bounds(mean, low, high, budget, Guarantee.upper_bound)
     between = np.maximum(gap.mean[:, 0], 0.0)
-    # Many dates add nothing to the gap, so its column looks heavy-tailed: its error is taken at the upper limit instead.
+    # Many dates add nothing to the gap: its column looks heavy-tailed, and its error is taken at the upper limit.
     low = np.maximum(mean - between - np.hypot(error, z * gap.cautious_error[:, 0]) - rounded, floor)
     with np.errstate(invalid="ignore"):
         sampling, value = np.maximum((high - low - between) / 2 - rounded, 0.0), (low + high) / 2
@@ -130,9 +131,11 @@ def interval(
 
 
 def split(
-    gap: PerPoint, spreads: tuple[PerPoint, PerPoint], tolerance: PerPoint, z: float, rates: tuple[float, float], fewest: int
+    gap: PerPoint, spreads: tuple[PerPoint, PerPoint], tolerance: PerPoint, z: float, rates: tuple[float, float],
+    fewest: int,
 ) -> tuple[int, int]:
-    """Paths and dates a point that bring the half-width within the tolerance: the cheapest split of what the gap leaves.
+    """Paths and dates a point that bring the half-width within the tolerance: the cheapest split of what the gap
+    leaves.
 
     Args:
         gap: predicted, infinite where nothing is proved.

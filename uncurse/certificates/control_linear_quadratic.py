@@ -17,9 +17,10 @@ ROUNDING = 2.0      # units in the last place a step, of the sum of the parts of
 def linear_quadratic(lq: "LQ", points: Float[np.ndarray, "n d"], eps: float) -> Bounds:
     """V(0, x) = x.P_0 x / 2 + p_0.x + c_0 (Bertsekas, Dynamic Programming and Optimal Control, 3.1).
 
-    For affine dynamics, quadratic costs and noise that depends on time alone, of any distribution with the covariance of
-    the problem's, the dynamic programme keeps V quadratic. No sampling; both ends are the value plus or minus rounding: the
-    matrices of a step are derivatives taken with a relative error of about `eps`, and there are N of them in a row.
+    For affine dynamics, quadratic costs and noise that depends on time alone, of any distribution with the covariance
+    of
+    the problem's, the dynamic programme keeps V quadratic. No sampling; both ends are the value plus or minus rounding:
+    the matrices of a step are derivatives taken with a relative error of about `eps`, and there are N of them in a row.
     """
     square = np.einsum("ni,ij,nj->n", points, lq.P[0], points) / 2
     linear, constant = points @ lq.p[0], np.full(len(points), lq.c[0])

@@ -54,7 +54,8 @@ def begin(
 
 
 def step(
-    problem: ControlProblem, training: Training, value: Quadratic, starts: Float[np.ndarray, "n d"], seed: int, limit: float
+    problem: ControlProblem, training: Training, value: Quadratic, starts: Float[np.ndarray, "n d"], seed: int,
+    limit: float,
 ) -> Training:
     """One block of training. `limit`: seconds on the clock of `time.perf_counter` after which it stops."""
     import time
@@ -83,8 +84,8 @@ def _parameters(policy: Trained) -> tuple:
 def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
     """The states that belong to each control where all units are alike, stored unit by unit or kind by kind; else none.
 
-    Units are alike if reordering them, with their controls, reorders the drift and leaves the costs as they were: tried at
-    random points. That only shapes the network; a wrong guess costs nothing but time.
+    Units are alike if reordering them, with their controls, reorders the drift and leaves the costs as they were: tried
+    at random points. That only shapes the network; a wrong guess costs nothing but time.
     """
     d, m = problem.dim, problem.control_dim
     rng, none = np.random.default_rng(0), np.zeros((m, 0), dtype=int)
@@ -96,8 +97,10 @@ def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
     for own in (np.arange(d).reshape(-1, m).T, np.arange(d).reshape(m, -1)):
         moved = np.empty(d, dtype=int)
         moved[own] = own[order]
-        second = problem.drift(t, x[moved], a[order]), problem.running_cost(t, x[moved], a[order]), problem.terminal_cost(x[moved])
-        if all(np.allclose(p, q, rtol=1e-3, atol=1e-3) for p, q in zip((first[0][moved], *first[1:]), second, strict=True)):
+        y, b = x[moved], a[order]
+        second = problem.drift(t, y, b), problem.running_cost(t, y, b), problem.terminal_cost(y)
+        pairs = zip((first[0][moved], *first[1:]), second, strict=True)
+        if all(np.allclose(p, q, rtol=1e-3, atol=1e-3) for p, q in pairs):
             return own
     return none
 

@@ -10,9 +10,9 @@ from ._network import Network as Network
 from ._network import along as along
 from ._network import with_layers as with_layers
 from ._picard import Picard as Picard
-from ._quadratic import Quadratic as Quadratic
 from ._policy import AbstractPolicy as AbstractPolicy
 from ._policy import AbstractRule as AbstractRule
+from ._quadratic import Quadratic as Quadratic
 from ._skeleton import UnknownClassError as UnknownClassError
 from ._skeleton import skeleton as skeleton
 from ._smoothed import Smoothed as Smoothed

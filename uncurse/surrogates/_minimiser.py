@@ -24,6 +24,10 @@ class Minimiser(AbstractPolicy):
     inverse: Float[Array, "..."]            # of d2 running_cost / da2: (m,) for a diagonal, or (m, m)
     problem: ControlProblem = eqx.field(static=True)
 
+    @property
+    def dim(self) -> int:
+        return self.problem.dim
+
     def control(self, t: Scalar, x: Point) -> Control:
         return minimiser(self.problem, self.inverse, t, x, self.field.gradient(t, x))
 

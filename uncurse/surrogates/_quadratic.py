@@ -1,4 +1,4 @@
-"""A value that is quadratic in the state at each date: exact for linear-quadratic problems, a control variate for others."""
+"""A value that is quadratic in the state at each date: exact for linear-quadratic problems."""
 
 from typing import Any
 
@@ -24,7 +24,8 @@ class Quadratic(AbstractSurrogate):
         """From arrays in double precision; P is made symmetric."""
         P = np.asarray(P, dtype=np.float64)
         P = (P + P.swapaxes(1, 2)) / 2
-        return Quadratic(*(jnp.asarray(np.asarray(a), dtype=np.float32) for a in (P, p, c)), step)
+        quadratic, linear, level = (jnp.asarray(np.asarray(a), dtype=np.float32) for a in (P, p, c))
+        return Quadratic(quadratic, linear, level, step)
 
     def date(self, t: Scalar) -> Int[Array, ""]:
         return jnp.clip(jnp.round(t / self.step).astype(jnp.int32), 0, self.p.shape[0] - 1)
@@ -37,6 +38,6 @@ class Quadratic(AbstractSurrogate):
         return {"class": "Quadratic"}
 
     @staticmethod
-    def skeleton(problem: ControlProblem) -> "Quadratic":
+    def skeleton(problem: ControlProblem, recipe: dict[str, Any]) -> "Quadratic":
         n, d = problem.steps + 1, problem.dim
         return Quadratic.of(np.zeros((n, d, d)), np.zeros((n, d)), np.zeros(n), problem.step)

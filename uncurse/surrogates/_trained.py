@@ -1,12 +1,13 @@
 """A trained policy: a network added to feedback, then kept within the bounds."""
 
+import itertools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from ..problems import ControlProblem
 from ._base import Point, Scalar
@@ -39,11 +40,13 @@ kept.defvjp(_forward, _backward)
 
 
 class Trained(AbstractPolicy):
-    """a = kept(feedback(t, x) + scale (net(t, y, b) + local_i), with y = (x - centre) / spread, b = tanh(feedback / scale).
+    """a = kept(feedback(t, x) + scale (net(t, y, b) + local_i), with y = (x - centre) / spread, b = tanh(feedback /
+    scale).
 
     Where each control moves states of its own, one small network serves all controls: local_i = f(t, own y, b_i, a few
-    numbers of control i, a summary of all states by the large network). Many alike units share what they learn that way,
-    and the numbers tell them apart where they differ. Last layers start at zero, so training starts from the feedback.
+    numbers of control i, a summary of all states by the large network). Many alike units share what they learn that
+    way, and the numbers tell them apart where they differ. Last layers start at zero, so training starts from the
+    feedback.
     """
 
     base: Feedback          # without bounds
@@ -61,8 +64,8 @@ class Trained(AbstractPolicy):
 
     @staticmethod
     def of(
-        base: Feedback, centre: Array, spread: Array, scale: Array, horizon: float, own: Int[np.ndarray, "m q"],
-        rng: np.random.Generator,
+        base: Feedback, centre: ArrayLike, spread: ArrayLike, scale: ArrayLike, horizon: float,
+        own: Int[np.ndarray, "m q"], rng: np.random.Generator,
     ) -> "Trained":
         d, m = base.gains.shape[2], base.gains.shape[1]
         free = eqx.tree_at(lambda b: (b.low, b.high), base, (_single(np.full(m, -np.inf)), _single(np.full(m, np.inf))))
@@ -80,6 +83,10 @@ class Trained(AbstractPolicy):
         return Trained.of(base, np.zeros(d), np.ones(d), np.ones(m), problem.horizon, own, np.random.default_rng(0))
 
     @property
+    def dim(self) -> int:
+        return self.base.dim
+
+    @property
     def parameters(self) -> tuple:
         """What is trained."""
         return self.net, self.local, self.marks, self.summary
@@ -91,7 +98,8 @@ class Trained(AbstractPolicy):
         change = hidden @ self.net[-1][0] + self.net[-1][1]
         if self.own.shape[1]:
             common = jnp.concatenate([time, hidden @ self.summary])
-            each = jnp.concatenate([jnp.broadcast_to(common, (len(b), len(common))), b[:, None], y[self.own], self.marks], 1)
+            everywhere = jnp.broadcast_to(common, (len(b), len(common)))
+            each = jnp.concatenate([everywhere, b[:, None], y[self.own], self.marks], axis=1)
             change = change + (_hidden(self.local, each) @ self.local[-1][0] + self.local[-1][1])[:, 0]
         return kept(first + self.scale * change, self.low, self.high)
 
@@ -105,7 +113,7 @@ def _single(a: Any) -> Array:
 
 def _layers(rng: np.random.Generator, inputs: int, width: int, outputs: int) -> Layers:
     sizes = [inputs, width, width, outputs]
-    draw = [rng.standard_normal((i, o)) / np.sqrt(i) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+    draw = [rng.standard_normal((i, o)) / np.sqrt(i) for i, o in itertools.pairwise(sizes)]
     draw[-1] = np.zeros_like(draw[-1])
     return tuple((_single(w), _single(np.zeros(w.shape[1]))) for w in draw)
 

@@ -14,7 +14,9 @@ from ._case import Case, digits
 Matrix = Float[np.ndarray, "d d"]
 
 
-def _case(name: str, problem: dict, at: np.ndarray, parameters: dict, known: tuple | None = None, origin: str = "") -> Case:
+def _case(
+    name: str, problem: dict, at: np.ndarray, parameters: dict, known: tuple | None = None, origin: str = ""
+) -> Case:
     """A case whose problem carries the same reference; `known` is (value, error)."""
     reference, held = None, 0
     if known is not None:
@@ -71,11 +73,12 @@ def lqg(dim: int = 100) -> Case:
 
 
 def hjb_control(dim: int = 100, strength: float = 1.0) -> Case:
-    """The case `hjb` as the control problem that it is: steer dX = 2 sqrt(strength) a dt + sqrt(2) dW at the cost |a|^2.
+    """The case `hjb` as the control problem that it is: steer dX = 2 sqrt(strength) a dt + sqrt(2) dW at the cost
+    |a|^2.
 
-    The least E[int |a|^2 dt + log((1 + |X_1|^2) / 2)], in continuous time, at x = 0 (Han, Jentzen and E 2018, Proc. Natl.
-    Acad. Sci. 115). The minimum over a turns the equation of Hamilton, Jacobi and Bellman into that of `hjb`. Reference:
-    the Hopf-Cole formula by quadrature.
+    The least E[int |a|^2 dt + log((1 + |X_1|^2) / 2)], in continuous time, at x = 0 (Han, Jentzen and E 2018, Proc.
+    Natl. Acad. Sci. 115). The minimum over a turns the equation of Hamilton, Jacobi and Bellman into that of `hjb`.
+    Reference: the Hopf-Cole formula by quadrature.
 
     Args:
         dim: d.
@@ -95,9 +98,9 @@ def hjb_control(dim: int = 100, strength: float = 1.0) -> Case:
 def constrained_lq(dim: int = 50, bound: float = 1.0) -> Case:
     """`lqg` with half as many controls as states, each within [-bound, bound], T = 1, 50 steps, at x = 1.
 
-    Least E[sum (|x|^2 + |a|^2) h + |x_N|^2] for x' = x + (C x + B a) h + 0.5 sqrt(h) xi, with C of `lqg`; control i acts on
-    states 2i and 2i + 1 with strength 2 and 1. From x = 1 the linear feedback asks for about twice the bound, so most
-    controls start at it. No formula is known with the bounds.
+    Least E[sum (|x|^2 + |a|^2) h + |x_N|^2] for x' = x + (C x + B a) h + 0.5 sqrt(h) xi, with C of `lqg`; control i
+    acts on states 2i and 2i + 1 with strength 2 and 1. From x = 1 the linear feedback asks for about twice the bound,
+    so most controls start at it. No formula is known with the bounds.
 
     Args:
         dim: d.
@@ -117,19 +120,20 @@ def constrained_lq(dim: int = 50, bound: float = 1.0) -> Case:
 
 
 def optimal_execution(stocks: int = 50, no_buying: bool = False) -> Case:
-    """Sell `stocks` positions within a day at the least expected shortfall: impact, risk, and signals on where prices go.
+    """Sell `stocks` positions within a day at the least expected shortfall: impact, risk, and signals on where prices
+    go.
 
     State (q, s): shares left q and signals s, 2 stocks numbers; control: selling rates v. Per day,
 
         dq = -v dt,   ds = -kappa s dt + sigma_s dW,   prices: dS = (s - Gamma v) dt + noise,
         shortfall = E int [v . eta v + q . Gamma v - q . s + risk q . Sigma q] dt + q_T . Phi q_T,
 
-    in 50 steps. The first term is temporary impact, the second permanent impact, the third what signals promise on what is
-    still held, the fourth aversion to risk; what is left at the end is sold at a premium. Units: q in thousands of shares,
-    costs in thousands of dollars. From Almgren and Chriss (2001, J. Risk 3), with signals as in Lehalle and Neuman (2019,
-    Finance Stoch. 23). Constants, for n stocks in a row from small to large: eta_i from 0.5 to 2, Gamma = 0.1 diag(eta),
-    Sigma = 0.3 + 0.7 identity (correlated), risk = 1, kappa = 5, sigma_s = 4, Phi = 20 identity, q_0 = 1, s_0 = 0.
-    Reference without constraints: Riccati's recursion in double precision.
+    in 50 steps. The first term is temporary impact, the second permanent impact, the third what signals promise on what
+    is still held, the fourth aversion to risk; what is left at the end is sold at a premium. Units: q in thousands of
+    shares, costs in thousands of dollars. From Almgren and Chriss (2001, J. Risk 3), with signals as in Lehalle and
+    Neuman (2019, Finance Stoch. 23). Constants, for n stocks in a row from small to large: eta_i from 0.5 to 2, Gamma =
+    0.1 diag(eta), Sigma = 0.3 + 0.7 identity (correlated), risk = 1, kappa = 5, sigma_s = 4, Phi = 20 identity, q_0 =
+    1, s_0 = 0. Reference without constraints: Riccati's recursion in double precision.
 
     Args:
         stocks: n.
@@ -165,16 +169,17 @@ def optimal_execution(stocks: int = 50, no_buying: bool = False) -> Case:
 def battery_fleet(batteries: int = 50, steps: int = 48) -> Case:
     """Trade a day of electricity with `batteries` batteries, each at its own random price: least expected cost.
 
-    State (e, p): energy e_i in MWh and price p_i in EUR/MWh; control: charging power a_i in MW. Per hour, over 24 hours,
+    State (e, p): energy e_i in MWh and price p_i in EUR/MWh; control: charging power a_i in MW. Per hour, over 24
+    hours,
 
         de = a dt,   dp = kappa (m(t) - p) dt + sigma (rho dW_0 + sqrt(1 - rho^2) dW_i),
         cost = E int sum_i [p_i a_i + wear a_i^2 + w (max(e_i - C, 0)^2 + max(-e_i, 0)^2)] dt + sum_i v (e_i - e_0)^2.
 
     Power is limited to |a_i| <= 1: the box. Capacity 0 <= e_i <= C is a penalty, not a constraint: an excess of 0.1 MWh
     costs as much per hour as it says, w 0.1^2. The mean price m(t) = 60 - 25 cos(2 pi (t - 3) / 24) is dear in the
-    afternoon. Constants: kappa = 0.2 per hour, sigma = 6, rho = 0.7, C = 4, e_0 = 2, wear = 4 EUR/MWh per MW, w = 100,
-    v = 20. A textbook form of energy arbitrage (Carmona and Ludkovski 2010, Quant. Finance 10, for storage with limits). A
-    negative cost is a profit. No formula is known.
+    afternoon. Constants: kappa = 0.2 per hour, sigma = 6, rho = 0.7, C = 4, e_0 = 2, wear = 10 EUR/MWh per MW, w = 50,
+    v = 20. A textbook form of energy arbitrage (Carmona and Ludkovski 2010, Quant. Finance 10, for storage with
+    limits). A negative cost is a profit. No formula is known.
 
     Args:
         batteries: n; the state has 2 n numbers.
