@@ -92,6 +92,7 @@ def test_entries_are_told_apart():
     (lambda t, x, a: jnp.exp(x[2]) * a[0] ** 2, True),
     (lambda t, x, a: a @ jnp.asarray([[2.0, 1.0], [1.0, 2.0]]) @ a, True),
     (lambda t, x, a: a @ jnp.asarray([[1.0, 2.0], [2.0, 1.0]]) @ a, False),                 # a saddle
+    (lambda t, x, a: a @ (jnp.asarray([[2.0, 1.0], [1.0, 2.0]]) @ a), True),
     (lambda t, x, a: x[2] * a[0] ** 2, False),                                              # the price may be negative
     (lambda t, x, a: x[0] * a[0], False),
     (lambda t, x, a: jnp.sum(jnp.maximum(x[:2], -1.0) ** 2), False),       # a square of what changes sign
@@ -217,6 +218,25 @@ def test_a_bad_policy_never_lifts_the_lower_end_above_the_value(gains, push):
             low = cost.mean[0, 0] - gap.mean[0, 0] - 2.576 * math.hypot(cost.error[0, 0], gap.cautious_error[0, 0])
             misses += low > known * (1 + 1e-4)
         assert misses <= 1
+
+
+def test_control_variates_have_mean_zero_where_controls_scale_the_noise():
+    """Gradients and costs with a wrong value surrogate and without: 4 standard errors, wrong in 1 of 16 000 runs."""
+    problem = scalar(volatility=lambda t, x, a: 0.5 + 0.4 * x + 0.6 * a)
+    policy = Feedback.of(problem, np.zeros((10, 1)), np.zeros((10, 1)), np.full((10, 1, 1), -0.5))
+    n = problem.steps + 1
+    wrong = Quadratic.of(np.full((n, 1, 1), 1.5), np.full((n, 1), 0.5), np.zeros(n), problem.step)
+    means, costs = [], []
+    for value in (Quadratic.skeleton(problem, {}), wrong):
+        rolls = Rollouts(problem, policy, value, np.ones((1, 1)), 1024)
+        g = np.concatenate([g for g, _ in rolls.gradients(stream(0, Purpose.pilot), 2048)], axis=1).mean(axis=2)
+        means.append(Moments.of(g))
+        drawn = np.concatenate(list(rolls.costs(stream(0, Purpose.pilot, 1), 32768)), axis=1)
+        costs.append(Moments.of(drawn[..., :1] - drawn[..., 1:]))
+    for plain, varied in (means, costs):
+        gap = plain.mean[0, 0] - varied.mean[0, 0]
+        assert abs(gap) < 4 * math.hypot(plain.error[0, 0], varied.error[0, 0])
+        assert varied.error[0, 0] != plain.error[0, 0]
 
 
 def test_without_bounds_the_gap_is_what_the_gradient_says():

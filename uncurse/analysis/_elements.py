@@ -111,15 +111,17 @@ def _walk(jaxpr: Any, consts: list[Elements], inputs: list[Elements]) -> list[El
             results = [found] if len(eqn.outvars) == 1 else [
                 Elements.unknown(v.aval.shape, all(o.independent.all() for o in operands)) for v in eqn.outvars
             ]
-        if name == "dot_general" and operands[1].value is not None and len(operands[1].shape) == 2:
-            forms[eqn.outvars[0]] = (atoms[0], _as_form(operands[1].value, eqn.params))
+        if name == "dot_general" and sorted(len(o.shape) for o in operands) == [1, 2]:
+            i = int(len(operands[1].shape) == 2)        # which of the two is the matrix
+            if operands[i].value is not None:
+                forms[eqn.outvars[0]] = (atoms[1 - i], _as_form(operands[i].value, eqn.params, i))
         known.update(zip(eqn.outvars, results, strict=True))
     return [read(a) for a in jaxpr.outvars]
 
 
-def _as_form(matrix: np.ndarray, params: dict) -> np.ndarray:
-    (_, right), _ = params["dimension_numbers"]
-    return matrix if tuple(right) == (0,) else matrix.T
+def _as_form(matrix: np.ndarray, params: dict, i: int) -> np.ndarray:
+    """M so that the product, in either order, is x @ M."""
+    return matrix if tuple(params["dimension_numbers"][0][i]) == (0,) else matrix.T
 
 
 def _quadratic_form(

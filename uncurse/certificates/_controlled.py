@@ -73,7 +73,8 @@ def branch_gradient(
     """d cost / d a_date along one path, the other controls held as they are; and a_date.
 
     What the path adds to the gradient by chance is taken off as it comes: grad V_{k+1}(x_{k+1}) less its mean, which is
-    P_{k+1} s_k for a quadratic V, goes into the adjoint of x_{k+1} with the opposite sign. Its mean is zero for any V.
+    P_{k+1} s_k for a quadratic V, goes into the adjoint of E[x_{k+1} | x_k] with the opposite sign. Its mean is zero
+    for any V.
     """
     hold = jax.lax.stop_gradient
 
@@ -85,7 +86,8 @@ def branch_gradient(
             chosen = jnp.where(k == date, a, chosen)
             a = a + jnp.where(k == date, delta, 0.0)
             mean, s, _ = move(problem, t, x, a, normal(b))
-            cost += problem.step * problem.running_cost(t, x, a) - hold(P @ s) @ (mean + s)
+            # Not x_{k+1} = mean + s: noise that the control scales would meet itself in the product.
+            cost += problem.step * problem.running_cost(t, x, a) - hold(P @ s) @ mean
             return (mean + s, cost, chosen), None
 
         begin = x0, jnp.zeros((), x0.dtype), jnp.zeros_like(delta)
