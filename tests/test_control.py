@@ -340,3 +340,21 @@ def test_policies_and_values_come_back_from_a_file(case, tmp_path):
     x = np.full(3, 0.4)
     np.testing.assert_array_equal(loaded.policy(0.2, x), solution.policy(0.2, x))
     np.testing.assert_array_equal(loaded.field(0.2, x), solution.field(0.2, x))
+
+
+@pytest.mark.parametrize(("name", "parameters", "digits"), [
+    ("lqg", {"dim": 5}, 12), ("hjb_control", {"dim": 5, "strength": 2.0}, 8),
+    ("constrained_lq", {"dim": 5, "bound": 0.5}, 0),
+    ("optimal_execution", {"stocks": 2}, 12), ("optimal_execution", {"stocks": 2, "no_buying": True}, 0),
+    ("battery_fleet", {"batteries": 2, "steps": 4}, 0),
+])
+def test_cases_of_the_zoo_are_complete(name, parameters, digits):
+    case = uc.zoo.get(name, **parameters)
+    assert case.name == case.problem.name == name.replace("_", "-")
+    assert case.parameters | parameters == case.parameters and case.problem.zoo["parameters"] == case.parameters
+    assert len(case.at) == case.problem.dim and case.digits == digits if digits != 8 else case.digits >= 8
+    assert (case.reference is None) == (digits == 0) and case.origin
+    first = next(iter(parameters))
+    for bad, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=f"{first} must be"):
+            uc.zoo.get(name, **{first: bad})
