@@ -12,6 +12,8 @@ from ._network import with_layers as with_layers
 from ._picard import Picard as Picard
 from ._policy import AbstractPolicy as AbstractPolicy
 from ._policy import AbstractRule as AbstractRule
+from ._quadratic import Quadratic as Quadratic
 from ._skeleton import UnknownClassError as UnknownClassError
 from ._skeleton import skeleton as skeleton
 from ._smoothed import Smoothed as Smoothed
+from ._trained import Trained as Trained

@@ -8,10 +8,13 @@ from ..problems import ControlProblem, ParabolicPDE, Problem
 from ._base import AbstractSurrogate
 from ._features import Features
 from ._feedback import Feedback
+from ._minimiser import Minimiser
 from ._network import Network
 from ._picard import Picard
 from ._policy import AbstractPolicy, AbstractRule
+from ._quadratic import Quadratic
 from ._smoothed import Smoothed
+from ._trained import Trained
 
 Saved = AbstractSurrogate | AbstractPolicy | AbstractRule
 
@@ -25,9 +28,24 @@ def skeleton(problem: Problem, recipe: dict[str, Any]) -> Saved:
     kind = recipe.get("class")
     if isinstance(problem, ParabolicPDE):
         return of_equation(problem, recipe)
-    if isinstance(problem, ControlProblem) and kind == "Feedback":
-        return Feedback.skeleton(problem, recipe)
+    if isinstance(problem, ControlProblem) and problem.continuous:
+        return _of_limit(problem, recipe)
+    if isinstance(problem, ControlProblem) and kind in DECISIONS:
+        return DECISIONS[kind](problem, recipe)
     raise _unknown(kind)
+
+
+DECISIONS = {"Feedback": Feedback.skeleton, "Trained": Trained.skeleton, "Quadratic": Quadratic.skeleton}
+
+
+def _of_limit(problem: ControlProblem, recipe: dict[str, Any]) -> Saved:
+    """The value of a control problem in continuous time is that of an equation, and its policy a minimiser."""
+    from .._continuous import Limit
+
+    limit = Limit.of(problem, np.zeros((1, problem.dim)))
+    if recipe.get("class") == "Minimiser":
+        return Minimiser(of_equation(limit.equation(), recipe["field"]), limit.inverse, problem)
+    return of_equation(limit.equation(), recipe)
 
 
 def of_equation(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ._case import Case as Case
+from ._control import battery_fleet as battery_fleet
+from ._control import constrained_lq as constrained_lq
+from ._control import hjb_control as hjb_control
+from ._control import lqg as lqg
+from ._control import optimal_execution as optimal_execution
 from ._finance import black_scholes_barenblatt as black_scholes_barenblatt
 from ._finance import default_risk as default_risk
 from ._finance import different_rates as different_rates
@@ -34,6 +39,11 @@ cases: dict[str, Callable[..., Case]] = {
         different_rates,
         quadrotor,
         swarm,
+        lqg,
+        hjb_control,
+        constrained_lq,
+        optimal_execution,
+        battery_fleet,
     )
 }
 """The name on the command line -> the function that makes the case; its signature says which parameters there are."""

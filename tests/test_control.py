@@ -1,0 +1,360 @@
+"""Stochastic control: what is proved of a problem, and intervals against formulas and dynamic programming on grids.
+
+Seeds are fixed. Where an interval at confidence c is compared with a known value, a right program fails with
+probability 1 - c at most for a new seed; 0.999 is used, and a handful of comparisons are made.
+"""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import uncurse as uc
+from uncurse import Guarantee, Result
+from uncurse._continuous import Limit
+from uncurse.analysis._control import analyse_control
+from uncurse.analysis._elements import elements_in
+from uncurse.certificates._controlled import Rollouts
+from uncurse.certificates.branched import Branched, chosen
+from uncurse.statistics import Moments, Purpose, stream
+from uncurse.surrogates import Feedback, Quadratic
+
+NO, YES = np.asarray(False), np.ones(1, bool)
+
+
+def scalar(**changes) -> uc.ControlProblem:
+    """x' = x + a h + sigma sqrt(h) xi, cost sum (x^2 + a^2) h + x_N^2."""
+    stated = {
+        "dim": 1, "control_dim": 1, "drift": lambda t, x, a: a, "volatility": 0.5,
+        "running_cost": lambda t, x, a: x[0] ** 2 + a[0] ** 2, "terminal_cost": lambda x: x[0] ** 2,
+        "horizon": 1.0, "steps": 10,
+    }
+    return uc.ControlProblem(**{**stated, **changes})
+
+
+def grid_value(
+    problem: uc.ControlProblem, controls: np.ndarray, x0: float, reach: float = 6.0, cells: int = 1201
+) -> float:
+    """Dynamic programming on a grid for d = m = 1: Gauss-Hermite noise, linear interpolation, controls tried one by
+    one.
+
+    Its error is O(cell^2) for the interpolation of smooth values and O((distance of controls)^2): checked by halving
+    both.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(16)
+    weights = weights / weights.sum()
+    x = np.linspace(-reach, reach, cells)
+    h, sigma = problem.step, float(np.asarray(problem.volatility))
+    value = np.asarray([problem.terminal_cost(np.asarray([v])) for v in x], dtype=np.float64)
+    for k in reversed(range(problem.steps)):
+        best = np.full(cells, np.inf)
+        for a in controls:
+            moved = x + h * np.asarray(problem.drift(k * h, x[None], np.asarray([a]))).ravel()
+            ends = moved[:, None] + sigma * math.sqrt(h) * nodes
+            inner = np.interp(ends, x, value)
+            over = np.abs(ends) > reach     # quadratic continuation beyond the grid
+            slope = (value[-1] - value[-2]) / (x[1] - x[0])
+            inner = np.where(over, value[-1] + slope * (np.abs(ends) - reach) + (np.abs(ends) - reach) ** 2, inner)
+            cost = np.asarray([float(c) for c in np.broadcast_to(
+                problem.running_cost(k * h, x[None], np.asarray([a])), (cells,))])
+            best = np.minimum(best, h * cost + inner @ weights)
+        value = best
+    return float(np.interp(x0, x, value))
+
+
+def riccati_by_hand(problem: uc.ControlProblem, x: float) -> float:
+    """P_k = h + P - P^2 h^2 / (h + P h^2) for the scalar problem, noise sigma^2 h P a step."""
+    h, P, c = problem.step, 1.0, 0.0
+    for _ in range(problem.steps):
+        c += P * 0.25 * h
+        P = h + P - (P * h) ** 2 / (h + P * h**2)
+    return P * x**2 + c
+
+
+# --- what traces prove
+
+
+def test_entries_are_told_apart():
+    chosen_entries = [NO, np.array([True, True, False]), np.ones(2, bool)]
+    found = elements_in(lambda t, x, a: jnp.concatenate([a, -2 * x[2:]]), chosen_entries)
+    assert found.independent.tolist() == [False, False, True]
+    assert found.affine.all()
+    # A matrix with known zeros keeps what it does not mix apart.
+    matrix = jnp.asarray([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
+    assert elements_in(lambda t, x, a: matrix @ x, chosen_entries).independent.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("cost", "convex"), [
+    (lambda t, x, a: jnp.sum(x[:2] ** 2) + jnp.sum(jnp.abs(a)), True),
+    (lambda t, x, a: x[2] * a[0] + jnp.sum(jnp.maximum(x[:2] - 1, 0.0) ** 2), True),        # a price times a control
+    (lambda t, x, a: jnp.exp(x[2]) * a[0] ** 2, True),
+    (lambda t, x, a: a @ jnp.asarray([[2.0, 1.0], [1.0, 2.0]]) @ a, True),
+    (lambda t, x, a: a @ jnp.asarray([[1.0, 2.0], [2.0, 1.0]]) @ a, False),                 # a saddle
+    (lambda t, x, a: a @ (jnp.asarray([[2.0, 1.0], [1.0, 2.0]]) @ a), True),
+    (lambda t, x, a: x[2] * a[0] ** 2, False),                                              # the price may be negative
+    (lambda t, x, a: x[0] * a[0], False),
+    (lambda t, x, a: jnp.sum(jnp.maximum(x[:2], -1.0) ** 2), False),       # a square of what changes sign
+    (lambda t, x, a: -jnp.sum(a**2), False),
+    (lambda t, x, a: jnp.sum(jnp.sin(a)), False),
+])
+def test_convexity_is_proved_only_where_it_holds(cost, convex):
+    found = elements_in(cost, [NO, np.array([True, True, False]), np.ones(2, bool)])
+    assert bool(found.convex) is convex
+
+
+def two_kinds(cost, **changes) -> uc.ControlProblem:
+    """x_0 is steered, x_1 follows x_0, x_2 reverts to its mean whatever is done."""
+    stated = {
+        "dim": 3, "control_dim": 1, "volatility": 0.3, "horizon": 1.0, "steps": 5,
+        "drift": lambda t, x, a: jnp.stack([a[0], x[0], 1.0 - x[2]]), "running_cost": cost,
+        "terminal_cost": lambda x: jnp.sum(x[:2] ** 2) * jnp.exp(x[2]),
+    }
+    return uc.ControlProblem(**{**stated, **changes})
+
+
+def test_exogenous_states_are_found_by_closure():
+    found = analyse_control(two_kinds(lambda t, x, a: a[0] ** 2 + x[2] * a[0]), np.zeros((1, 3)))
+    assert found.controlled.tolist() == [True, True, False]
+    assert found.affine and found.convex is not None and found.convex.origin == "proved"
+    assert not found.quadratic
+    np.testing.assert_allclose(found.modulus.value, 2.0, rtol=1e-4)
+    noise = lambda t, x, a: jnp.stack([0.1, 0.1, a[0]])      # noqa: E731
+    assert analyse_control(two_kinds(lambda t, x, a: a[0] ** 2, volatility=noise), np.zeros((1, 3))).controlled.all()
+
+
+def test_affine_dynamics_may_be_nonlinear_in_what_controls_do_not_reach():
+    drift = lambda t, x, a: jnp.stack([jnp.sin(x[2]) * a[0], x[0] * x[2] ** 2, -(x[2] ** 3)])      # noqa: E731
+    assert analyse_control(two_kinds(lambda t, x, a: a[0] ** 2, drift=drift), np.zeros((1, 3))).affine
+    bent = lambda t, x, a: jnp.stack([a[0], jnp.sin(x[0]), x[2]])      # noqa: E731
+    found = analyse_control(two_kinds(lambda t, x, a: a[0] ** 2, drift=bent), np.zeros((1, 3)))
+    assert not found.affine and not found.provable
+
+
+def test_what_is_not_proved_is_tested_and_said_so():
+    soft = lambda t, x, a: jnp.sqrt(1 + x[0] ** 2) + a[0] ** 2      # noqa: E731  convex, but no rule says so
+    found = analyse_control(two_kinds(soft), np.zeros((1, 3)))
+    assert found.convex is not None and found.convex.origin == "tested"
+    declared = two_kinds(soft, bounds=uc.CostBounds(convex=True))
+    assert analyse_control(declared, np.zeros((1, 3))).convex.origin == "declared"
+    assert analyse_control(two_kinds(lambda t, x, a: jnp.cos(3 * x[0]) + a[0] ** 2), np.zeros((1, 3))).convex is None
+
+
+def test_modulus_is_what_a_cross_term_leaves():
+    """x^2 + a^2 + c x a has Schur complement 2 - c^2 / 2 in a."""
+    cost = lambda t, x, a: x[0] ** 2 + a[0] ** 2 + x[0] * a[0]      # noqa: E731
+    found = analyse_control(scalar(running_cost=cost), np.zeros((1, 1)))
+    np.testing.assert_allclose(found.modulus.value, 1.5, rtol=1e-3)
+
+
+# --- values
+
+
+def test_scalar_linear_quadratic_has_the_value_of_the_recursion_by_hand():
+    solution = uc.solve(scalar(), np.array([[0.0], [1.5]]), rtol=1e-4, progress=False)
+    known = [riccati_by_hand(scalar(), x) for x in (0.0, 1.5)]
+    assert solution.guarantee is Guarantee.two_sided
+    assert (solution.low <= known).all() and (known <= solution.high).all()
+    assert (solution.high - solution.low < 1e-4 * np.abs(known)).all()
+    # The policy is -P h / (h + P h^2) x; at the last decision P = 1.
+    h = scalar().step
+    np.testing.assert_allclose(solution.policy(0.9, np.array([2.0])), [-2.0 / (1 + h)], rtol=1e-4)
+    assert (solution.baseline.value > solution.high).all()
+
+
+def test_lqg_of_the_zoo_against_its_own_recursion():
+    case = uc.zoo.lqg(dim=12)
+    solution = uc.solve(case.problem, case.at, progress=False)
+    assert solution.low <= case.reference <= solution.high
+
+
+def test_grid_programme_converges():
+    problem = scalar(control_bounds=(-0.6, 0.6), steps=5)
+    coarse, fine = (grid_value(problem, np.linspace(-0.6, 0.6, n), 1.0, cells=c) for n, c in ((13, 601), (25, 1201)))
+    assert abs(coarse - fine) < 1e-3 * fine
+
+
+@pytest.mark.parametrize("cost", [
+    lambda t, x, a: x[0] ** 2 + a[0] ** 2,
+    lambda t, x, a: x[0] ** 2 + jnp.maximum(x[0] - 0.5, 0.0) ** 2 + a[0] ** 2 + 0.5 * jnp.abs(a[0]),
+])
+def test_a_box_against_dynamic_programming(cost):
+    problem = scalar(running_cost=cost, control_bounds=(-0.6, 0.6))
+    known = grid_value(problem, np.linspace(-0.6, 0.6, 41), 1.0)
+    solution = uc.solve(problem, np.ones(1), rtol=5e-3, confidence=0.999, progress=False)
+    assert solution.guarantee is Guarantee.two_sided
+    assert solution.low - 2e-3 * known <= known <= solution.high + 2e-3 * known
+    assert solution.half_width <= 5e-3 * solution.value
+    assert abs(float(solution.policy(0.0, np.array([3.0]))[0]) + 0.6) < 1e-6
+
+
+def branched_bound(
+    problem: uc.ControlProblem, gains: float, push: float, count: int, seed: int
+) -> tuple[Moments, Moments]:
+    """Moments of the cost and of the gap of the policy a = -gains x + push."""
+    n = problem.steps
+    policy = Feedback.of(problem, np.zeros((n, 1)), np.full((n, 1), push), np.full((n, 1, 1), -gains))
+    rolls = Rollouts(problem, policy, Quadratic.skeleton(problem, {}), np.ones((1, 1)), 1024)
+    low, high = problem.control_bounds or (-np.inf, np.inf)
+    low, high = (np.broadcast_to(np.asarray(e, dtype=float), (1,)) for e in (low, high))
+    bound = Branched(np.full(1, 2.0), low, high, problem.step, n, np.zeros(1, bool))
+    pilot = next(rolls.gradients(stream(seed, Purpose.pilot), 256))
+    bound = dataclasses.replace(bound, paired=chosen(bound, *pilot))
+    cost = Moments.of(np.concatenate(list(rolls.costs(stream(seed, Purpose.certificate), 4 * count)), axis=1)[..., :1])
+    gaps = [bound.columns(g, a) for g, a in rolls.gradients(stream(seed, Purpose.certificate, 1), count)]
+    return cost, Moments.of(np.concatenate(gaps, axis=1))
+
+
+@pytest.mark.parametrize(("gains", "push"), [(0.0, 0.0), (2.5, 0.0), (0.3, 0.7), (-1.0, 0.0)])
+def test_a_bad_policy_never_lifts_the_lower_end_above_the_value(gains, push):
+    """Ten seeds, each wrong with probability 0.5 % at most: two or more misses have a probability below 0.1 %."""
+    for problem in (scalar(), scalar(control_bounds=(-0.6, 0.6))):
+        known = riccati_by_hand(scalar(), 1.0) if problem.control_bounds is None else (
+            grid_value(problem, np.linspace(-0.6, 0.6, 25), 1.0, cells=601))
+        misses = 0
+        for seed in range(10):
+            cost, gap = branched_bound(problem, gains, push, 512, seed)
+            low = cost.mean[0, 0] - gap.mean[0, 0] - 2.576 * math.hypot(cost.error[0, 0], gap.cautious_error[0, 0])
+            misses += low > known * (1 + 1e-4)
+        assert misses <= 1
+
+
+def test_control_variates_have_mean_zero_where_controls_scale_the_noise():
+    """Gradients and costs with a wrong value surrogate and without: 4 standard errors, wrong in 1 of 16 000 runs."""
+    problem = scalar(volatility=lambda t, x, a: 0.5 + 0.4 * x + 0.6 * a)
+    policy = Feedback.of(problem, np.zeros((10, 1)), np.zeros((10, 1)), np.full((10, 1, 1), -0.5))
+    n = problem.steps + 1
+    wrong = Quadratic.of(np.full((n, 1, 1), 1.5), np.full((n, 1), 0.5), np.zeros(n), problem.step)
+    means, costs = [], []
+    for value in (Quadratic.skeleton(problem, {}), wrong):
+        rolls = Rollouts(problem, policy, value, np.ones((1, 1)), 1024)
+        g = np.concatenate([g for g, _ in rolls.gradients(stream(0, Purpose.pilot), 2048)], axis=1).mean(axis=2)
+        means.append(Moments.of(g))
+        drawn = np.concatenate(list(rolls.costs(stream(0, Purpose.pilot, 1), 32768)), axis=1)
+        costs.append(Moments.of(drawn[..., :1] - drawn[..., 1:]))
+    for plain, varied in (means, costs):
+        gap = plain.mean[0, 0] - varied.mean[0, 0]
+        assert abs(gap) < 4 * math.hypot(plain.error[0, 0], varied.error[0, 0])
+        assert varied.error[0, 0] != plain.error[0, 0]
+
+
+def test_without_bounds_the_gap_is_what_the_gradient_says():
+    """With one date the gap is E G^2 / (2 m h), G the gradient there: compared on both sides."""
+    problem = scalar(steps=1)
+    cost, gap = branched_bound(problem, 0.0, 0.3, 4096, 0)
+    # One step, h = 1: cost = 1 + a^2 + (1 + a)^2 + sigma^2, gradient 2 a + 2 (1 + a) = 2.6 + 0.6, modulus 2.
+    np.testing.assert_allclose(gap.mean[0, 0], 3.2**2 / 4, rtol=0.05)
+    assert abs(cost.mean[0, 0] - (1 + 0.09 + 1.69 + 0.25)) < 4 * cost.error[0, 0]
+
+
+def test_nonconvex_problems_get_an_upper_bound_and_say_so():
+    problem = scalar(drift=lambda t, x, a: jnp.sin(x) + a, steps=5)
+    solution = uc.solve(problem, np.ones(1), rtol=1e-2, progress=False, throw=False, time_limit=20.0)
+    assert solution.guarantee is Guarantee.upper_bound
+    assert solution.low == 0.0                          # costs are squares
+    assert "nothing is proved below" in " ".join(solution.assumptions)
+    assert solution.stats["stationarity"] >= 0.0
+    assert solution.result is not Result.tolerance_met
+
+
+def test_the_continuous_limit_is_hopf_cole():
+    case = uc.zoo.hjb_control(dim=10, strength=2.0)
+    assert case.reference == uc.zoo.hjb(dim=10, strength=2.0).reference
+    solution = uc.solve(case.problem, case.at, rtol=5e-3, progress=False)
+    assert solution.low <= case.reference <= solution.high
+    assert solution.guarantee is Guarantee.unbiased
+    x = np.full(10, 0.3)
+    expected = -np.sqrt(2.0) * np.asarray(solution.field.grad(0.5, x))      # a = -B^T grad / 2, B = 2 sqrt(strength)
+    np.testing.assert_allclose(solution.policy(0.5, x), expected, rtol=1e-4)
+
+
+def test_the_limit_finds_its_process():
+    stated = {"continuous": True, "dim": 2, "control_dim": 2, "horizon": 1.0, "steps": 5, "volatility": 0.4,
+              "running_cost": lambda t, x, a: jnp.sum(a**2), "terminal_cost": lambda x: jnp.sum(x**2)}
+    for drift, name in (
+        (lambda t, x, a: a, "Brownian"), (lambda t, x, a: 2.0 * (0.5 - x) + a, "OrnsteinUhlenbeck"),
+        (lambda t, x, a: jnp.sin(x) + a, "Diffusion"),
+    ):
+        problem = uc.ControlProblem(drift=drift, **stated)
+        assert type(Limit.of(problem, np.zeros((1, 2))).equation().process).__name__ == name
+
+
+# --- how a run ends
+
+
+def test_many_starting_points_share_one_policy():
+    problem = uc.zoo.constrained_lq(dim=4, bound=0.5).problem
+    points = np.array([np.zeros(4), np.ones(4), [1.0, -1.0, 0.5, 0.0]])
+    solution = uc.solve(problem, points, rtol=2e-2, progress=False, throw=False)
+    assert solution.value.shape == (3,)
+    alone = uc.solve(problem, points[1], rtol=2e-2, progress=False, throw=False, seed=1)
+    assert solution.low[1] <= alone.high and alone.low <= solution.high[1]
+
+
+def test_time_limit_gives_an_honest_interval():
+    case = uc.zoo.battery_fleet(batteries=2, steps=6)
+    solution = uc.solve(case.problem, case.at, rtol=1e-5, progress=False, throw=False, time_limit=6.0)
+    assert solution.result is Result.time_limit
+    assert solution.low < solution.high
+    assert solution.guarantee is Guarantee.two_sided
+
+
+@pytest.mark.parametrize("cost", [
+    lambda t, x, a: x[0] ** 2 - a[0] ** 2, lambda t, x, a: x[0] ** 2 - 3 * a[0],
+])
+def test_costs_without_a_floor_are_refused(cost):
+    with pytest.raises(ValueError, match="unbounded below"):
+        uc.solve(scalar(running_cost=cost, terminal_cost=lambda x: jnp.abs(x[0])), np.ones(1), progress=False)
+
+
+def test_costs_that_are_not_numbers_end_in_words():
+    problem = scalar(running_cost=lambda t, x, a: jnp.log(x[0]) + a[0] ** 2, control_bounds=(-1.0, 1.0))
+    solution = uc.solve(problem, np.full(1, 0.01), progress=False, throw=False, time_limit=10.0)
+    assert solution.result is Result.not_finite
+    assert not np.isfinite(solution.low) and not np.isfinite(solution.high)
+
+
+def test_bad_requests_are_refused():
+    with pytest.raises(ValueError, match="leave `method` out"):
+        uc.solve(scalar(), np.ones(1), method="network", progress=False)
+    rough = scalar(running_cost=lambda t, x, a: jnp.abs(a[0]), continuous=True)
+    with pytest.raises(ValueError, match="grows quadratically"):
+        uc.solve(rough, np.ones(1), progress=False)
+    bent = scalar(drift=lambda t, x, a: a**2, continuous=True)
+    with pytest.raises(ValueError, match="affine in the control"):
+        uc.solve(bent, np.ones(1), progress=False)
+
+
+def test_execution_without_constraints_meets_its_formula():
+    case = uc.zoo.optimal_execution(stocks=3)
+    solution = uc.solve(case.problem, case.at, progress=False)
+    assert solution.low <= case.reference <= solution.high
+
+
+@pytest.mark.parametrize("case", [uc.zoo.lqg(dim=3), uc.zoo.hjb_control(dim=3)], ids=lambda c: c.name)
+def test_policies_and_values_come_back_from_a_file(case, tmp_path):
+    solution = uc.solve(case.problem, case.at, rtol=1e-2, progress=False)
+    solution.save(tmp_path / "saved")
+    loaded = uc.load(tmp_path / "saved")
+    x = np.full(3, 0.4)
+    np.testing.assert_array_equal(loaded.policy(0.2, x), solution.policy(0.2, x))
+    np.testing.assert_array_equal(loaded.field(0.2, x), solution.field(0.2, x))
+
+
+@pytest.mark.parametrize(("name", "parameters", "digits"), [
+    ("lqg", {"dim": 5}, 12), ("hjb_control", {"dim": 5, "strength": 2.0}, 8),
+    ("constrained_lq", {"dim": 5, "bound": 0.5}, 0),
+    ("optimal_execution", {"stocks": 2}, 12), ("optimal_execution", {"stocks": 2, "no_buying": True}, 0),
+    ("battery_fleet", {"batteries": 2, "steps": 4}, 0),
+])
+def test_cases_of_the_zoo_are_complete(name, parameters, digits):
+    case = uc.zoo.get(name, **parameters)
+    assert case.name == case.problem.name == name.replace("_", "-")
+    assert case.parameters | parameters == case.parameters and case.problem.zoo["parameters"] == case.parameters
+    assert len(case.at) == case.problem.dim and case.digits == digits if digits != 8 else case.digits >= 8
+    assert (case.reference is None) == (digits == 0) and case.origin
+    first = next(iter(parameters))
+    for bad, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=f"{first} must be"):
+            uc.zoo.get(name, **{first: bad})

@@ -1,0 +1,418 @@
+"""The loop for control problems: a policy is proposed, then its cost and what no policy can beat are certified."""
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ._request import Request
+from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
+from .analysis._control import Decision, analyse_control
+from .analysis._rays import refuse_unbounded
+from .certificates import Bounds, allowed, rows_for
+from .certificates._controlled import BRANCHES, Rollouts
+from .certificates._words import assumptions
+from .certificates.branched import Branched, chosen, interval, split
+from .certificates.control_linear_quadratic import linear_quadratic
+from .methods import policy as training
+from .methods import riccati
+from .problems import ControlProblem
+from .report._record import record_of
+from .statistics import Moments, Purpose, stream
+from .surrogates import AbstractPolicy, AbstractSurrogate, Feedback, Quadratic
+
+PerPoint = Float[np.ndarray, " n"]
+
+PILOT = 2048            # paths over all points that say what a policy costs
+DATES = 256             # dates over all points at which a pilot branches
+FEWEST = 1024           # paths, and a quarter as many dates, for a point in a final sample
+GAP_SHARE = 0.6         # of the tolerance: a policy gap (half of it, as it counts) below which training ends
+GAIN = 0.95             # a block of training that leaves more of the gap, or of the excess cost, was the last ...
+PATIENT = 3             # ... if so many in a row did
+SETTLED = 0.1           # of the tolerance: where no gap is known, a block that lowers the cost by less gained nothing
+PATIENCE = 600.0        # seconds that training, or the certificate, may take where there is no limit
+
+
+@dataclass
+class _Proposal:
+    """A policy and a value surrogate, with what pilot paths say of them."""
+
+    policy: AbstractPolicy
+    value: Quadratic
+    name: str
+    cost: PerPoint
+    cost_spread: PerPoint
+    gap: PerPoint               # inf where nothing is proved below
+    gap_spread: PerPoint
+    bound: Branched
+    gradient: Float[np.ndarray, " m"]       # root mean square of the gradient over the modulus, for each control
+    stationarity: float
+    rates: tuple[float, float]              # seconds a path, seconds a date
+    state: training.Training | None = None
+
+
+@dataclass
+class Control:
+    """One call of solve for a control problem."""
+
+    problem: ControlProblem
+    request: Request
+    decision: Decision | None = None
+    history: list[Snapshot] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+    best: _Proposal | None = None
+    pilots: int = 0
+    interrupted: bool = False
+    hurried: bool = False       # the limit of time, and nothing else, ended the training
+
+    @staticmethod
+    def of(problem: ControlProblem, request: Request) -> "Control":
+        """The run, or a ValueError for a method that control problems do not have."""
+        if request.method is not None and not problem.continuous:
+            raise ValueError(f"control problems choose their own method: leave `method` out; got {request.method!r}")
+        return Control(problem, request)
+
+    def go(self) -> Solution:
+        """Analyse, propose, certify, report."""
+        self.request.progress.stage("analysis")
+        if self.problem.continuous:
+            from ._continuous import solve_limit
+
+            return solve_limit(self.problem, self.request)
+        self.decision = analyse_control(self.problem, self.request.points)
+        low, high = self._box
+        if self.decision.quadratic and not np.isfinite([low, high]).any():
+            return self._exact()
+        refuse_unbounded(self.problem, self.request.points)
+        try:
+            self._propose()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.reason = "interrupted while proposing"
+            if self.best is None:
+                self._keep(self._assess(self._idle(), self._no_value(), "nothing done"))
+        bounds, counts, result = self._certify()
+        return self._solution(bounds, self._baseline(), counts, result)
+
+    # --- proposing
+
+    def _propose(self) -> None:
+        """Feedback first; a network on top of it for as long as that narrows the interval."""
+        with self.request.clock.stage("train"):
+            starts = self._candidates()
+        for policy, value, name in starts:
+            self._keep(self._assess(policy, value, name))
+        if self.best is None:
+            self._keep(self._assess(self._idle(), self._no_value(), "nothing done"))
+        assert self.best is not None
+        if self._enough():
+            return
+        base = self.best.policy
+        assert isinstance(base, Feedback)
+        self.request.progress.stage("training")
+        state = training.begin(self.problem, base, self.request.points, self.request.seed, self.best.gradient)
+        value, idle = self.best.value, 0
+        while idle < PATIENT:
+            before = self.best
+            limit = time.perf_counter() + max(0.6 * self.request.left, 0.0)
+            with self.request.clock.stage("train"):
+                state = training.step(self.problem, state, value, self.request.points, self.request.seed, limit)
+            found = self._assess(state.policy, value, "policy network")
+            self._keep(replace(found, state=state))
+            idle = 0 if self._gained(before) else idle + 1
+            if self._enough():
+                return
+        self.reason = "training no longer paid"
+
+    def _candidates(self) -> list[tuple[Feedback, Quadratic, str]]:
+        """Feedback from Riccati's recursion: of the problem itself without its bounds, or along a noise-free path."""
+        problem, found = self.problem, []
+        n, d = problem.steps, problem.dim
+        assert self.decision is not None
+        self.request.progress.stage("Riccati")
+        if self.decision.quadratic:
+            try:
+                lq = riccati.solve_lq(replace(problem, control_bounds=None))
+            except ValueError:      # without its bounds the cost is unbounded below
+                lq = None
+            if lq is not None:
+                value = Quadratic.of(lq.P, lq.p, lq.c, problem.step)
+                policy = Feedback.of(problem, np.zeros((n, d)), -lq.k, -lq.K)
+                return [(policy, value, "Riccati, kept within the bounds")]
+        near = riccati.linearised(problem, self.request.points.mean(axis=0))
+        if np.isfinite(near.cost):
+            slope = near.p - np.einsum("kij,kj->ki", near.P, near.states)
+            level = near.togo - np.einsum("ki,ki->k", near.p + slope, near.states) / 2
+            value = Quadratic.of(near.P, slope, level, problem.step)
+            policy = Feedback.of(problem, near.states, near.controls, near.gains)
+            found.append((policy, value, "feedback along a noise-free path"))
+        return found
+
+    def _idle(self) -> Feedback:
+        n, d, m = self.problem.steps, self.problem.dim, self.problem.control_dim
+        return Feedback.of(self.problem, np.zeros((n, d)), np.zeros((n, m)), np.zeros((n, m, d)))
+
+    def _no_value(self) -> Quadratic:
+        return Quadratic.skeleton(self.problem, {})
+
+    def _assess(self, policy: AbstractPolicy, value: Quadratic, name: str) -> _Proposal:
+        """Pilot paths: the cost and its scatter, the gap, how it is bounded best, and what a path takes."""
+        self.pilots += 1
+        decision, n, m = self.decision, len(self.request.points), self.problem.control_dim
+        assert decision is not None
+        rolls, key = self._rollouts(policy, value), stream(self.request.seed, Purpose.pilot, self.pilots)
+        with self.request.clock.stage("certify"):
+            begin = self._working
+            costs = np.concatenate(list(rolls.costs(key, max(PILOT // n, 64))), axis=1)
+            middle = self._working
+            key = stream(self.request.seed, Purpose.pilot, self.pilots, 1)
+            rounds = list(rolls.gradients(key, max(DATES // n, 8)))
+            end = self._working
+        g, a = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(2))
+        rates = (middle - begin) / costs[..., 0].size, (end - middle) / a[..., 0].size
+        low, high = self._box
+        bound = Branched(decision.modulus.value, low, high, self.problem.step, self.problem.steps, np.zeros(m, bool))
+        bound = replace(bound, paired=chosen(bound, g, a))
+        net = costs[..., 0] - costs[..., 1]
+        gaps = bound.columns(g, a)[..., 0]
+        known = decision.provable and np.isfinite(gaps).all()
+        gaps = gaps if known else np.full_like(gaps, np.inf)
+        rms = np.sqrt(np.mean(g.mean(axis=2) ** 2, axis=(0, 1))) / self.problem.step
+        found = _Proposal(
+            policy, value, name, net.mean(axis=1), net.std(axis=1),
+            np.maximum(gaps.mean(axis=1), 0.0), gaps.std(axis=1) if known else np.zeros(n), bound,
+            rms / np.where(bound.modulus > 0, bound.modulus, np.inf),
+            float(np.sqrt(np.mean(np.sum(bound.pressing(g, a), axis=-1)))), rates,
+        )
+        self.log.append({
+            "method": name, "round": self.pilots, "steps": self.problem.steps, "cost": float(found.cost.max()),
+            "gap": float(found.gap.max()), "spread": float(found.cost_spread.max()),
+            "predicted_seconds": self._seconds(found), "at_seconds": self.request.clock.elapsed,
+        })
+        known_low = np.where(np.isfinite(found.gap), found.cost - found.gap, -np.inf)
+        self.history.append(Snapshot(self.request.clock.elapsed, known_low, found.cost, "pilot"))
+        self._show(known_low, found.cost, None, name)
+        return found
+
+    def _show(self, low: PerPoint, high: PerPoint, fraction: float | None, note: str = "") -> None:
+        worst = int(np.argmax(high - low))
+        self.request.progress.update(fraction, float(low[worst]), float(high[worst]), note)
+
+    def _keep(self, found: _Proposal) -> None:
+        """The better of two: the narrower where a gap is known, else the cheaper; never a cost that is no number."""
+        best = self.best
+        finite = bool(np.isfinite(found.cost).all())
+        if best is None:
+            self.best = found if finite or found.name == "nothing done" else None
+        elif finite:
+            known = np.isfinite(best.gap).all() and np.isfinite(found.gap).all()
+            better = found.gap.max() < best.gap.max() if known else found.cost.mean() < best.cost.mean()
+            self.best = found if better else best
+
+    def _gained(self, before: _Proposal) -> bool:
+        """Whether a block of training was worth its time."""
+        assert self.best is not None
+        if np.isfinite(before.gap).all():
+            return bool(self.best.gap.max() < GAIN * before.gap.max())
+        noise = before.cost_spread / np.sqrt(PILOT / len(before.cost))
+        worth = np.maximum(SETTLED * self._allowed(before), noise)
+        return bool((before.cost - self.best.cost > worth).any())
+
+    def _enough(self) -> bool:
+        """Whether to stop proposing; sets the reason."""
+        best, left = self.best, self.request.left
+        assert best is not None
+        seconds, first = self._seconds(best), self.request.clock.compile if best.state is None else 0.0
+        if bool((best.gap / 2 <= GAP_SHARE * self._allowed(best)).all()) and seconds < PATIENCE:
+            self.reason = "the policy gap is within the tolerance"
+        elif min(seconds, 0.4 * self.request.limit) + first > left:
+            self.reason, self.hurried = "the time limit left no room for more training", True
+        elif self.request.clock.spent.get("train", 0.0) > PATIENCE:
+            self.reason = f"training ended after {PATIENCE:.0f} s"
+        else:
+            return False
+        return True
+
+    # --- certifying
+
+    def _allowed(self, p: _Proposal) -> PerPoint:
+        return allowed(np.where(np.isfinite(p.gap), p.cost - p.gap / 2, p.cost), self.request.tolerance)
+
+    def _counts(self, p: _Proposal) -> tuple[int, int]:
+        """Paths and dates a point that a final sample takes."""
+        spreads = p.cost_spread, p.gap_spread
+        return split(p.gap, spreads, self._allowed(p), self.request.z, p.rates, self._fewest)
+
+    def _seconds(self, p: _Proposal) -> float:
+        counts = self._counts(p)
+        return float(len(p.cost) * (counts[0] * p.rates[0] + counts[1] * p.rates[1]))
+
+    @property
+    def _fewest(self) -> int:
+        return max(FEWEST // len(self.request.points), 128)
+
+    def _certify(self) -> tuple[Bounds, tuple[int, int], Result]:
+        """Fresh paths and fresh branches for the frozen policy, in numbers fixed before."""
+        best = self.best
+        assert best is not None
+        self.request.progress.stage("certificate")
+        paths, dates = self._counts(best)
+        if self.interrupted:
+            paths, dates = min(paths, self._fewest), min(dates, self._fewest // 4)
+        room = max(PATIENCE, 1.0) / max(self._seconds(best), 1e-9)
+        paths = int(min(paths, max(paths * room, self._fewest)))
+        dates = int(min(dates, max(dates * room, self._fewest // 4)))
+        cost, gap, attempt = None, None, 0
+        while True:     # half as many join a sample that fell short; a new one would forget what it met
+            cost, gap, whole = self._sample(best, (paths, dates), attempt, cost, gap)
+            bounds = self._bounds(cost, gap)
+            self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
+            self._show(bounds.low, bounds.high, None)
+            met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
+            short = bounds.budget["policy gap"] < 0.8 * allowed(bounds.value, self.request.tolerance)
+            if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (short.all() and room > 1.5):
+                break
+            attempt += 1
+            paths, dates = int(1.5 * cost.count), 0 if gap is None else int(1.5 * gap.count)
+        return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
+
+    def _sample(
+        self, best: _Proposal, counts: tuple[int, int], attempt: int, cost: Moments | None, gap: Moments | None
+    ) -> tuple[Moments, Moments | None, bool]:
+        """Paths and dates brought to fixed numbers; whether they got there."""
+        paths = counts[0] - (0 if cost is None else cost.count)
+        dates = counts[1] - (0 if gap is None else gap.count)
+        rolls = self._rollouts(best.policy, best.value)
+        share = paths * best.rates[0] / max(paths * best.rates[0] + dates * best.rates[1], 1e-12)
+        with self.request.clock.stage("certify"):
+            key = stream(self.request.seed, Purpose.certificate, attempt)
+            net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
+            until = self.request.clock.elapsed + share * self.request.left
+            cost, whole = self._gather(net, counts[0], until, cost)
+            if counts[1] and np.isfinite(best.gap).all():
+                key = stream(self.request.seed, Purpose.certificate, attempt, 1)
+                columns = (best.bound.columns(g, a) for g, a in rolls.gradients(key, dates))
+                gap, complete = self._gather(columns, counts[1], self.request.limit, gap)
+                whole = whole and complete
+        return cost, gap, whole
+
+    def _gather(self, columns: Any, count: int, until: float, total: Moments | None) -> tuple[Moments, bool]:
+        """Moments of the columns, added to `total`, cut short only by the clock or the user."""
+        try:
+            for c in columns:
+                more = Moments.of(c)
+                total = more if total is None else total.merge(more)
+                self.request.progress.update(min(total.count / count, 1.0))
+                if self.request.clock.elapsed > until and total.count < count:
+                    return total, False
+        except KeyboardInterrupt:
+            self.interrupted = True
+            if total is None:
+                raise
+            return total, False
+        assert total is not None
+        return total, True
+
+    def _bounds(self, cost: Moments, gap: Moments | None) -> Bounds:
+        decision = self.decision
+        assert decision is not None
+        floor = 0.0 if decision.costs_positive else -np.inf
+        rounding = 4 * np.finfo(np.float32).eps * self.problem.steps**0.5
+        return interval(cost, gap, self.request.z, floor, rounding, decision.proved)
+
+    def _verdict(self, bounds: Bounds, cost: Moments, gap: Moments | None, met: bool, whole: bool) -> Result:
+        if cost.invalid or (gap is not None and gap.invalid):
+            return Result.not_finite
+        if met:
+            return Result.tolerance_met
+        if cost.heavy.any():
+            return Result.heavy_tailed
+        if self.interrupted:
+            return Result.interrupted
+        if not whole or self.hurried or self.request.clock.elapsed > 0.9 * self.request.limit:
+            return Result.time_limit
+        limited = bounds.budget["policy gap"] > 0.5 * allowed(bounds.value, self.request.tolerance)
+        return Result.bias_limited if limited.any() else Result.sampling_limited
+
+    # --- reporting
+
+    def _rollouts(self, policy: AbstractPolicy, value: Quadratic) -> Rollouts:
+        wide = max(self.problem.dim, self.problem.control_dim)
+        rows = min(rows_for(wide, self.problem.steps, 2**23), 1024)
+        return Rollouts(self.problem, policy, value, self.request.points, max(rows, BRANCHES))
+
+    @property
+    def _box(self) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+        m, bounds = self.problem.control_dim, self.problem.control_bounds
+        if bounds is None:
+            return np.full(m, -np.inf), np.full(m, np.inf)
+        return np.asarray(bounds[0], dtype=np.float64), np.asarray(bounds[1], dtype=np.float64)
+
+    @property
+    def _working(self) -> float:
+        """Seconds so far without compilation."""
+        return self.request.clock.elapsed - self.request.clock.compile
+
+    def _baseline(self) -> Estimate:
+        """The cost of doing nothing: no control, kept within the bounds."""
+        rolls = self._rollouts(self._idle(), self._no_value() if self.best is None else self.best.value)
+        key = stream(self.request.seed, Purpose.baseline)
+        with self.request.clock.stage("certify"):
+            drawn = np.concatenate(list(rolls.costs(key, max(PILOT // len(rolls.starts), 64))), axis=1)
+        moments = Moments.of(drawn[..., :1] - drawn[..., 1:])
+        value, half = moments.mean[:, 0], self.request.z * moments.cautious_error[:, 0]
+        return Estimate(value, value - half, value + half)
+
+    def _exact(self) -> Solution:
+        """A linear-quadratic problem without bounds: Riccati's recursion, and no sampling."""
+        self.request.progress.stage("Riccati")
+        problem, points = self.problem, self.request.points
+        with self.request.clock.stage("certify"):
+            lq = riccati.solve_lq(problem)
+            bounds = linear_quadratic(lq, points, float(jnp.finfo(jnp.zeros(()).dtype).eps))
+        policy = Feedback.of(problem, np.zeros((problem.steps, problem.dim)), -lq.k, -lq.K)
+        value = Quadratic.of(lq.P, lq.p, lq.c, problem.step)
+        self.reason = "linear dynamics, quadratic costs, no bounds: Riccati's recursion"
+        met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
+        self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
+        baseline = self._baseline()
+        return self._report(bounds, baseline, Result.tolerance_met if met else Result.bias_limited, policy, value, {
+            "method": "Riccati", "certificate": "linear_quadratic", "paths": 0,
+        }, ("dynamics are affine and costs quadratic: proved from their traces",))
+
+    def _solution(self, bounds: Bounds, baseline: Estimate, counts: tuple[int, int], result: Result) -> Solution:
+        best, decision = self.best, self.decision
+        assert best is not None and decision is not None
+        if result is Result.not_finite:
+            infinite = np.full_like(bounds.high, np.inf)
+            bounds = replace(bounds, low=-infinite, high=infinite, guarantee=Guarantee.estimate)
+        stats = {
+            "method": best.name, "rounds": 0 if best.state is None else best.state.round, "paths": counts[0],
+            "dates": counts[1], "branches": BRANCHES, "stationarity": best.stationarity,
+            "certificate": "Branched" if counts[1] else "policy cost",
+        }
+        said = assumptions(decision, bounds, best.bound.modulus, best.stationarity)
+        return self._report(bounds, baseline, result, best.policy, best.value, stats, said)
+
+    def _report(
+        self, bounds: Bounds, baseline: Estimate, result: Result, policy: AbstractPolicy, value: AbstractSurrogate,
+        stats: dict[str, Any], assumptions: tuple[str, ...],
+    ) -> Solution:
+        shaped, request = self.request.shaped, self.request
+        stats = {
+            **stats, "reason": f"{stats['method']}: {self.reason}", "steps": self.problem.steps, "log": self.log,
+            "tolerance": {"rtol": request.tolerance[0], "atol": request.tolerance[1]},
+        }
+        return Solution(
+            value=shaped(bounds.value), low=shaped(bounds.low), high=shaped(bounds.high), confidence=request.confidence,
+            guarantee=bounds.guarantee, assumptions=assumptions,
+            budget={k: shaped(v) for k, v in bounds.budget.items()},
+            baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)), result=result,
+            at=shaped(request.points), problem=self.problem, field=value, policy=policy, timing=request.timing,
+            history=tuple(self.history), stats=stats,
+            record=record_of(self.problem, request.seed, value, policy),
+        )

@@ -1,0 +1,141 @@
+"""Policy optimisation through the differentiable simulation: Adam on the mean cost of fresh paths."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from ..certificates._controlled import noise_dim, path_cost
+from ..problems import ControlProblem
+from ..statistics import Purpose, draw_bits, host_stream, normal, stream
+from ..surrogates import Feedback, Quadratic, Trained
+
+BLOCK = 100         # steps of Adam; the rate falls to 0 within each block, so that training can stop after any
+RATE = 1e-2         # of the first block; later ones divide it by 1 + round / 10
+BATCH = 128         # paths a step; half as many where units share a network
+VISITS = 64         # paths that inputs and outputs are scaled with
+
+
+@dataclass(frozen=True)
+class Training:
+    """A policy with the state of its optimiser."""
+
+    policy: Trained
+    moments: Any
+    round: int = 0
+
+
+def begin(
+    problem: ControlProblem, base: Feedback, starts: Float[np.ndarray, "n d"], seed: int, gamma: Float[np.ndarray, " m"]
+) -> Training:
+    """A network on top of feedback, scaled with the feedback's own paths.
+
+    gamma: root mean squares of the gradient of the cost in each control, over its modulus: how far controls are from
+    where they should be.
+    """
+    paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), VISITS)], dtype=np.float32)
+    bits = draw_bits(stream(seed, Purpose.training, 0), (), (problem.steps, VISITS, noise_dim(problem)))
+    states, controls = (np.asarray(v, dtype=np.float64) for v in _visit(problem, base, paths, bits))
+    spread = states.std(axis=(0, 1))
+    size = np.sqrt(np.mean(controls**2, axis=(0, 1)))
+    width = np.asarray(base.high - base.low, dtype=np.float64)
+    scale = np.where(np.isfinite(width), np.minimum(width / 2, np.maximum(size, gamma)), np.maximum(size, gamma))
+    scale = np.where(scale > 0, scale, max(float(np.mean(scale)), 1.0))
+    policy = Trained.of(
+        base, states.mean(axis=(0, 1)), np.maximum(spread, 1e-3 * (spread.max() or 1.0)), scale, problem.horizon,
+        own_states(problem), host_stream(seed, Purpose.training, 1),
+    )
+    return Training(policy, _optimiser().init(_parameters(policy)))
+
+
+def step(
+    problem: ControlProblem, training: Training, value: Quadratic, starts: Float[np.ndarray, "n d"], seed: int,
+    limit: float,
+) -> Training:
+    """One block of training. `limit`: seconds on the clock of `time.perf_counter` after which it stops."""
+    import time
+
+    policy, moments = training.policy, training.moments
+    batch = BATCH // 2 if policy.own.shape[1] else BATCH
+    paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), batch)], dtype=np.float32)
+    for i in range(BLOCK):
+        key = stream(seed, Purpose.training, 2, training.round)
+        bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
+        rate = jnp.float32(RATE / (1 + training.round / 10) * (1 + np.cos(np.pi * i / BLOCK)) / 2)
+        policy, moments = _improve(problem, policy, value, moments, paths, bits, rate)
+        if i % 10 == 9 and time.perf_counter() > limit:
+            break
+    return Training(policy, moments, training.round + 1)
+
+
+def _optimiser() -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99))
+
+
+def _parameters(policy: Trained) -> tuple:
+    return policy.parameters
+
+
+def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
+    """The states that belong to each control where all units are alike, stored unit by unit or kind by kind; else none.
+
+    Units are alike if reordering them, with their controls, reorders the drift and leaves the costs as they were: tried
+    at random points. That only shapes the network; a wrong guess costs nothing but time.
+    """
+    d, m = problem.dim, problem.control_dim
+    rng, none = np.random.default_rng(0), np.zeros((m, 0), dtype=int)
+    if d % m or m == 1:
+        return none
+    t, x, a = jnp.float32(0.3 * problem.horizon), *(jnp.asarray(rng.uniform(-1, 1, k), np.float32) for k in (d, m))
+    order = rng.permutation(m)
+    first = problem.drift(t, x, a), problem.running_cost(t, x, a), problem.terminal_cost(x)
+    for own in (np.arange(d).reshape(-1, m).T, np.arange(d).reshape(m, -1)):
+        moved = np.empty(d, dtype=int)
+        moved[own] = own[order]
+        y, b = x[moved], a[order]
+        second = problem.drift(t, y, b), problem.running_cost(t, y, b), problem.terminal_cost(y)
+        pairs = zip((first[0][moved], *first[1:]), second, strict=True)
+        if all(np.allclose(p, q, rtol=1e-3, atol=1e-3) for p, q in pairs):
+            return own
+    return none
+
+
+@eqx.filter_jit
+def _improve(
+    problem: Any, policy: Trained, value: Quadratic, moments: Any, starts: Array, bits: Array, rate: Array
+) -> tuple[Trained, Any]:
+    def loss(parameters: tuple) -> Array:
+        trial = eqx.tree_at(_parameters, policy, parameters)
+        one = lambda x, b: path_cost(problem, trial, value, x, b)      # noqa: E731
+        cost, martingale = jax.vmap(one, in_axes=(0, 1))(starts, bits)
+        return jnp.mean(cost - martingale)
+
+    slope = jax.grad(loss)(_parameters(policy))
+    finite = jnp.all(jnp.asarray([jnp.isfinite(g).all() for g in jax.tree.leaves(slope)]))
+    updates, after = _optimiser().update(slope, moments)
+    moved = jax.tree.map(lambda p, u: jnp.where(finite, p - rate * u, p), _parameters(policy), updates)
+    moments = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, moments)
+    return eqx.tree_at(_parameters, policy, moved), moments
+
+
+@eqx.filter_jit
+def _visit(problem: Any, policy: Any, starts: Array, bits: Array) -> tuple[Array, Array]:
+    """States and controls along paths."""
+    from ..certificates._controlled import move
+
+    def one(x: Array, bits: Array) -> tuple[Array, Array]:
+        def body(x: Array, inputs: tuple) -> tuple[Array, tuple[Array, Array]]:
+            t, b = inputs
+            a = policy.control(t, x)
+            mean, s, _ = move(problem, t, x, problem.clip(a), normal(b))
+            return mean + s, (x, a)
+
+        times = jnp.arange(problem.steps) * jnp.float32(problem.step)
+        return jax.lax.scan(body, x, (times, bits))[1]
+
+    return jax.vmap(one, in_axes=(0, 1))(starts, bits)
