@@ -2,6 +2,9 @@
 
 from ._base import AbstractCertificate as AbstractCertificate
 from ._base import Bounds as Bounds
+from ._dates import Outcome as Outcome
+from ._dates import Walk as Walk
+from ._dates import run_dates as run_dates
 from ._paths import Columns as Columns
 from ._paths import Model as Model
 from ._paths import Scheme as Scheme

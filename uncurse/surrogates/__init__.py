@@ -1,6 +1,9 @@
 """Function classes that can propose: closed form, random features, networks, Picard iterates."""
 
 from ._base import AbstractSurrogate as AbstractSurrogate
+from ._continuation import Continuation as Continuation
+from ._continuation import Nodes as Nodes
+from ._continuation import StopRule as StopRule
 from ._features import Features as Features
 from ._features import with_theta as with_theta
 from ._frame import Frame as Frame
@@ -13,3 +16,4 @@ from ._policy import AbstractPolicy as AbstractPolicy
 from ._policy import AbstractRule as AbstractRule
 from ._skeleton import skeleton as skeleton
 from ._smoothed import Smoothed as Smoothed
+from ._summary import Summary as Summary
