@@ -10,13 +10,15 @@ shift is drawn anew for each path and each date, so E[Q_j | X_j] = E[v_{j+1}(X_{
 for any surrogate and any net. No path is continued inside another one: Q_j is an integral over one step.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from ..problems import StoppingProblem
 from ..processes import AbstractProcess
@@ -33,43 +35,59 @@ class Walk(eqx.Module):
 
     process: AbstractProcess
     nodes: Nodes
-    net: UInt32[Array, "points words"]
+    net: UInt32[Array, "points words"]      # with the mirror image of each, twice as many points
     steps: int = eqx.field(static=True)     # between two dates; 1 where the process is sampled exactly
 
     @staticmethod
     def of(problem: StoppingProblem, nodes: Nodes, steps: int, points: int, rng: np.random.Generator) -> "Walk":
-        """`points` counts pairs of a point and its mirror image as two."""
-        net = shifted_net(points // 2, steps * problem.process.normals, rng)
+        """`points` counts mirror images too."""
+        net = shifted_net(max(points // 2, 1), steps * problem.process.normals, rng)
         return Walk(problem.process, nodes, jnp.asarray(net), steps)
 
     @property
     def words(self) -> int:
-        """Random words of one path for one interval, without those of the net's shift."""
+        """Random words of one path for one interval; the net's shift takes as many again."""
         return self.steps * self.process.normals
 
-    def advance(self, k: Index, x: Point, xi: Float[Array, " words"]) -> Point:
-        """From date k to the next."""
-        times = self.nodes.times
-        dt = (times[k + 1] - times[k]) / self.steps
-        rest = jnp.zeros_like(x)
-        if self.steps == 1:
-            return self.process.step(times[k], x, dt, xi, rest)[0]
+    def advance(self, k: Index, x: Point, xi: Float[Array, " words"], coarse: bool = False) -> Point:
+        """From date k to the next; `coarse` takes half as many steps along the same Brownian path."""
+        times, steps = self.nodes.times, self.steps
+        rest, noise = jnp.zeros_like(x), xi.reshape(steps, -1)
+        if coarse:
+            steps = steps // 2
+            noise = noise.reshape(steps, 2, -1).sum(axis=1) / np.float32(np.sqrt(2))
+        dt = (times[k + 1] - times[k]) / steps
+        if steps == 1:
+            return self.process.step(times[k], x, dt, noise[0], rest)[0]
 
         def one(x: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
             i, xi = inputs
             return self.process.step(times[k] + i * dt, x, dt, xi, rest)[0], None
 
-        return jax.lax.scan(one, x, (jnp.arange(self.steps), xi.reshape(self.steps, -1)))[0]
+        return jax.lax.scan(one, x, (jnp.arange(steps), noise))[0]
 
-    def ahead(self, surrogate: Continuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
-        """Q_k: the mean of v_{k+1} over one step from x, unbiased for a random shift."""
+    def mean(
+        self, k: Index, x: Point, shift: UInt32[Array, " words"], function: Callable[[Point], Scalar],
+        coarse: bool = False,
+    ) -> Scalar:
+        """The mean of a function of the next date's point, over the net: unbiased for a random shift."""
         xi = normal(self.net + shift)
 
         def pair(xi: Array) -> Array:
-            up, down = self.advance(k, x, xi), self.advance(k, x, -xi)
-            return surrogate.worth(k + 1, up) + surrogate.worth(k + 1, down)
+            return function(self.advance(k, x, xi, coarse)) + function(self.advance(k, x, -xi, coarse))
 
         return jnp.mean(jax.vmap(pair)(xi)) / 2
+
+    def ahead(self, surrogate: Continuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
+        """Q_k."""
+        return self.mean(k, x, shift, partial(surrogate.worth, k + 1))
+
+    def step_change(self, surrogate: Continuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
+        """Q_k less the same with half as many steps: 0 where the process is sampled exactly."""
+        if self.process.exact:
+            return jnp.zeros_like(x[0])
+        worth = partial(surrogate.worth, k + 1)
+        return self.mean(k, x, shift, worth) - self.mean(k, x, shift, worth, coarse=True)
 
 
 class Outcome(NamedTuple):
@@ -78,34 +96,42 @@ class Outcome(NamedTuple):
     earned: Float[Array, " paths"]      # h - M where the rule stopped
     best: Float[Array, " paths"]        # max over dates of h - M
     last: Float[Array, " paths"]        # h at the last date
-    plain: Float[Array, " paths"]       # h where the rule stopped
+    step: Float[Array, " paths"]        # sum of `Walk.step_change` up to where the rule stopped
+
+
+class _State(NamedTuple):
+    """A path at a date."""
+
+    x: Float[Array, "paths d"]
+    martingale: Float[Array, " paths"]
+    stopped: Bool[Array, " paths"]
+    earned: Float[Array, " paths"]
+    best: Float[Array, " paths"]
+    step: Float[Array, " paths"]
 
 
 def run_dates(
     walk: Walk, surrogate: Continuation, starts: Float[Array, "paths d"], bits: UInt32[Array, "dates paths words"]
 ) -> Outcome:
     """Run the rule of the surrogate, and the martingale, along the paths."""
-    nodes, rule = walk.nodes, StopRule(surrogate)
-    zero = jnp.zeros(starts.shape[0], dtype=starts.dtype)
+    nodes, rule, last = walk.nodes, StopRule(surrogate), jnp.asarray(walk.nodes.last)
 
-    def decide(k: Index, x: Array, m: Array, state: tuple) -> tuple:
-        stopped, earned, plain, best = state
-        h = jax.vmap(nodes.reward, (None, 0))(k, x)
-        now = jax.vmap(rule.at_date, (None, 0))(k, x) & ~stopped
-        best = jnp.where(nodes.may_stop[k], jnp.maximum(best, h - m), best)
-        return stopped | now, jnp.where(now, h - m, earned), jnp.where(now, h, plain), best
+    def decide(k: Index, s: _State) -> _State:
+        gain = jax.vmap(nodes.reward, (None, 0))(k, s.x) - s.martingale
+        now = jax.vmap(rule.at_date, (None, 0))(k, s.x) & ~s.stopped
+        best = jnp.where(nodes.may_stop[k], jnp.maximum(s.best, gain), s.best)
+        return s._replace(stopped=s.stopped | now, earned=jnp.where(now, gain, s.earned), best=best)
 
-    def interval(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
-        x, m, state = carry
+    def interval(s: _State, inputs: tuple[Array, Array]) -> tuple[_State, None]:
         k, bits = inputs
-        state = decide(k, x, m, state)
-        ahead = jax.vmap(walk.ahead, (None, None, 0, 0))(surrogate, k, x, bits[:, walk.words :])
-        x = jax.vmap(walk.advance, (None, 0, 0))(k, x, normal(bits[:, : walk.words]))
-        m = m + jax.vmap(surrogate.worth, (None, 0))(k + 1, x) - ahead
-        return (x, m, state), None
+        s, shift = decide(k, s), bits[:, walk.words :]
+        ahead = jax.vmap(walk.ahead, (None, None, 0, 0))(surrogate, k, s.x, shift)
+        change = jax.vmap(walk.step_change, (None, None, 0, 0))(surrogate, k, s.x, shift)
+        x = jax.vmap(walk.advance, (None, 0, 0))(k, s.x, normal(bits[:, : walk.words]))
+        m = s.martingale + jax.vmap(surrogate.worth, (None, 0))(k + 1, x) - ahead
+        return s._replace(x=x, martingale=m, step=s.step + jnp.where(s.stopped, 0.0, change)), None
 
-    state = (zero > 1, zero, zero, zero - jnp.inf)
-    (x, m, state), _ = jax.lax.scan(interval, (starts, zero, state), (jnp.arange(nodes.last), bits))
-    _, earned, plain, best = decide(jnp.asarray(nodes.last), x, m, state)
-    last = jax.vmap(nodes.reward, (None, 0))(jnp.asarray(nodes.last), x)
-    return Outcome(earned, best, last, plain)
+    zero = jnp.zeros(starts.shape[0], dtype=starts.dtype)
+    start = _State(starts, zero, zero > 1, zero, zero - jnp.inf, zero)
+    end = decide(last, jax.lax.scan(interval, start, (jnp.arange(nodes.last), bits))[0])
+    return Outcome(end.earned, end.best, jax.vmap(nodes.reward, (None, 0))(last, end.x), end.step)

@@ -1,6 +1,7 @@
 """Backward regression: the value of going on, date by date, from realised payoffs with their noise taken out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -84,7 +85,18 @@ class Backward:
         return surrogate
 
 
+def backward_plan(method: Any) -> tuple[Backward, ...]:
+    """The regressions to try, in order: all that the loop may use, or the one asked for."""
+    if method is None or method == "features":
+        return Backward(128, 4096, 16), Backward(256, 16384, 16), Backward(512, 32768, 32)
+    if isinstance(method, Backward):
+        return (method,)
+    raise ValueError(f"method of a stopping problem must be None, 'features' or a methods.Backward; got {method!r}")
+
+
 def _solve(gram: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    if not (np.isfinite(gram).all() and np.isfinite(moment).all()):
+        return np.zeros(len(moment), dtype=np.float32)      # the pilot will say that payoffs are not finite
     ridge = RIDGE * np.diag(gram) + 1e-9 * np.trace(gram) / len(gram)
     return np.linalg.solve(gram + np.diag(ridge), moment).astype(np.float32)
 
