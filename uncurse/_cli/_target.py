@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..problems import ParabolicPDE
+    from ..problems import Problem
 
 # What a file of the user's can be expected to raise: reported with its line, not as a traceback of ours.
 USER_ERRORS = (
@@ -31,7 +31,7 @@ class BadInputError(Exception):
 class Stated:
     """An equation to solve, where it is asked for (None: not said), and how to find it again in the zoo."""
 
-    problem: "ParabolicPDE"
+    problem: "Problem"
     at: "np.ndarray | None"
     zoo: dict[str, Any] | None = None
 
@@ -48,7 +48,7 @@ class Target:
 
     def build(self, **options: Any) -> Stated:
         """The equation, with `options` in place of the defaults."""
-        from ..problems import ParabolicPDE
+        from ..problems import Problem
 
         try:
             made = self.make(**options)
@@ -60,9 +60,9 @@ class Target:
         if is_case(made):
             stored = {"name": made.name, "parameters": dict(made.parameters)} if self.in_zoo else None
             return Stated(made.problem, made.at, stored)
-        if isinstance(made, ParabolicPDE):
+        if isinstance(made, Problem):
             return Stated(made, None)
-        raise BadInputError(f"{self.name} must give a ParabolicPDE or a zoo case; it gave {made!r}")
+        raise BadInputError(f"{self.name} must give an equation, a decision problem or a zoo case; it gave {made!r}")
 
     def equation(self) -> str:
         """First line of its documentation."""
@@ -128,7 +128,8 @@ def _in_file(name: str) -> Target:
         raise BadInputError(f"there is no file {path!r}")
     module = _execute(Path(path))
     found = _candidates(module)
-    listed = f"it has {', '.join(found)}" if found else "it has no ParabolicPDE, zoo case or function without arguments"
+    nothing = "it has no equation, decision problem, zoo case or function without arguments"
+    listed = f"it has {', '.join(found)}" if found else nothing
     if not attribute:
         raise BadInputError(f"say which object of {path} to solve, as {path}:object; {listed}")
     if attribute not in vars(module):
@@ -171,17 +172,17 @@ def _line(error: BaseException, path: Path) -> str:
 
 def is_case(thing: Any) -> bool:
     """A case is an equation with the point where it is asked for."""
-    from ..problems import ParabolicPDE
+    from ..problems import Problem
 
-    return isinstance(getattr(thing, "problem", None), ParabolicPDE) and getattr(thing, "at", None) is not None
+    return isinstance(getattr(thing, "problem", None), Problem) and getattr(thing, "at", None) is not None
 
 
 def _candidates(module: types.ModuleType) -> list[str]:
     """Names of what can be solved: equations, cases, and functions of the file that need no arguments."""
-    from ..problems import ParabolicPDE
+    from ..problems import Problem
 
     def fits(thing: Any) -> bool:
-        if isinstance(thing, ParabolicPDE) or is_case(thing):
+        if isinstance(thing, Problem) or is_case(thing):
             return True
         if not inspect.isfunction(thing) or thing.__module__ != module.__name__:
             return False

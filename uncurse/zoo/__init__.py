@@ -16,6 +16,9 @@ from ._reaction import allen_cahn as allen_cahn
 from ._reaction import reaction_diffusion as reaction_diffusion
 from ._reaction import semilinear_heat as semilinear_heat
 from ._reaction import sine_gordon as sine_gordon
+from ._stopping import geometric_basket as geometric_basket
+from ._stopping import max_call as max_call
+from ._stopping import strangle_basket as strangle_basket
 
 cases: dict[str, Callable[..., Case]] = {
     function.__name__.replace("_", "-"): function
@@ -30,6 +33,9 @@ cases: dict[str, Callable[..., Case]] = {
         black_scholes_barenblatt,
         default_risk,
         different_rates,
+        max_call,
+        geometric_basket,
+        strangle_basket,
     )
 }
 """The name on the command line -> the function that makes the case; its signature says which parameters there are."""

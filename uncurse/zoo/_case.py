@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..problems import ParabolicPDE, Reference, SourceBounds
+from ..problems import ParabolicPDE, Problem, Reference, SourceBounds
 from ..processes import AbstractProcess
 
 
@@ -18,7 +18,7 @@ class Case:
 
     Attributes:
         name: as on the command line.
-        problem: the equation.
+        problem: the equation, or the decision to be taken.
         at: the point x (d,) at which, with t = 0, the reference holds.
         reference: u(0, at), or None where nobody knows it.
         origin: where the reference comes from, or what is known in its place.
@@ -27,7 +27,7 @@ class Case:
     """
 
     name: str
-    problem: ParabolicPDE
+    problem: Problem
     at: Float[np.ndarray, " d"]
     reference: float | None
     origin: str
