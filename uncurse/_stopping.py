@@ -109,6 +109,7 @@ class Stopping:
         """The net that makes the certificate cheapest; a finer one is tried while the gap shrinks with it."""
         found: list[_Plan] = []
         for points in NETS:
+            begin = self.request.clock.elapsed
             plan = self._pilot(surrogate, level, points, steps)
             found.append(plan)
             if self.best is None or plan.rank < self.best.rank:
@@ -116,7 +117,8 @@ class Stopping:
             gap = [self._gap(p) for p in found[-2:]]
             stuck = len(found) > 1 and gap[1] > WORTH * gap[0]
             slower = len(found) > 1 and plan.seconds > 0.7 * found[-2].seconds and np.isfinite(plan.seconds)
-            if not plan.finite or stuck or slower or plan.seconds < 1.0 or self._out_of_time():
+            price = self.request.clock.elapsed - begin
+            if not plan.finite or stuck or slower or SAVING * plan.seconds <= price or self._out_of_time():
                 break
         return min(found, key=lambda p: p.rank)
 
@@ -150,7 +152,8 @@ class Stopping:
         self.pilots += 1
         n, words = len(self.request.points), (self.request.seed, Purpose.frame, 1000 + self.pilots)
         walk = Walk.of(self.problem, surrogate.nodes, steps, points, host_stream(*words))
-        sampler = DateSampler(walk, self.request.points, rows_for(self.problem.dim, points))
+        widest = max(self.problem.dim, surrogate.theta.shape[1])
+        sampler = DateSampler(walk, self.request.points, rows_for(widest, points))
         key = stream(self.request.seed, Purpose.pilot, self.pilots)
         begin = self._working
         with self.request.clock.stage("certify"):

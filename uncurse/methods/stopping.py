@@ -43,7 +43,7 @@ class Backward:
         rng = host_stream(seed, Purpose.training, round_)
         walk = Walk.of(problem, nodes, steps, self.points, rng)
         count = int(np.clip(ENTRIES // ((nodes.last + 1) * problem.dim), 1024, self.paths))
-        rows = min(rows_for(problem.dim, self.points), count)
+        rows = min(rows_for(max(problem.dim, self.features), self.points), count)
         count = -(-count // rows) * rows
         key = stream(seed, Purpose.training, round_)
         at = np.resize(np.arange(len(starts)), rows)

@@ -171,4 +171,8 @@ def _ends(pulled: Float[np.ndarray, "m d"], sample: Float[np.ndarray, "m d"]) ->
         return d, 0
     energy = np.take_along_axis(pulled**2, np.argsort(sample, axis=1), axis=1).sum(axis=0)
     share = energy / max(float(energy.sum()), 1e-300)
-    return (RANKS if share[-RANKS:].sum() > 3 * RANKS / d else 0), (RANKS if share[:RANKS].sum() > 3 * RANKS / d else 0)
+    uneven = (1 + RANKS / d) / 2        # halfway from a share like any other's to all of it
+    top, bottom = share[-RANKS:].sum(), share[:RANKS].sum()
+    if top + bottom <= uneven:
+        return 0, 0
+    return (RANKS if top > 0.1 else 0), (RANKS if bottom > 0.1 else 0)
