@@ -203,8 +203,8 @@ def test_the_martingale_has_mean_zero_and_the_rule_earns_what_is_said():
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
-    """400 certificates of one frozen surrogate, a nominal 90 %; binomial limit at 1e-4."""
-    level, seeds, truth = 0.9, 400, basket().reference
+    """300 certificates of one frozen surrogate, a nominal 90 %; binomial limit at 1e-4."""
+    level, seeds, truth = 0.9, 300, basket().reference
     z, certificate = half_width_factor(level), StoppingBounds.of(True)
     held, widths = 0, []
     for seed in range(seeds):
@@ -217,20 +217,20 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 
 def test_each_end_misses_no_more_than_its_share():
     """The same for the ends alone, with the gap taken away: E earned and E best are known from a long run."""
-    long = moments_of(fitted(), 9, 2**17)
+    long = moments_of(fitted(), 9, 2**16)
     means = long.mean[0, :2]
     certificate, z, misses = StoppingBounds.of(True), half_width_factor(0.9), np.zeros(2)
-    for seed in range(300):
+    for seed in range(150):
         bounds = certificate.bounds(moments_of(fitted(), 1000 + seed, 512), z, np.array([-np.inf]))
         misses += [bounds.low[0] > means[0], bounds.high[0] < means[1]]
-    assert (misses <= binom.isf(1e-4, 300, 0.05)).all(), misses
-    assert (misses >= binom.ppf(1e-4, 300, 0.025)).all(), misses      # not a width that holds everything
+    assert (misses <= binom.isf(1e-4, 150, 0.05)).all(), misses
+    assert (misses >= binom.ppf(1e-4, 150, 0.025)).all(), misses      # not a width that holds everything
 
 
 def test_the_budget_adds_up_and_stopping_at_once_counts():
     moments = moments_of(fitted(), 3)
     bounds = StoppingBounds.of(True).bounds(moments, 2.0, np.array([-np.inf]))
-    assert sum(float(part[0]) for part in bounds.budget.values()) == pytest.approx(float(bounds.half_width[0]), rel=1e-9)
+    assert sum(part[0] for part in bounds.budget.values()) == pytest.approx(bounds.half_width[0], rel=1e-9)
     assert bounds.guarantee is Guarantee.two_sided
     raised = StoppingBounds.of(True).bounds(moments, 2.0, np.array([1000.0]))
     assert raised.low[0] == raised.high[0] == 1000.0
@@ -243,7 +243,7 @@ def test_the_budget_adds_up_and_stopping_at_once_counts():
 # --- whole solves -------------------------------------------------------------------------------------------------
 
 
-def test_a_basket_with_a_known_value():
+def test_a_basket_with_a_known_value(tmp_path):
     case = zoo.geometric_basket(dim=4)
     solution = solve(case.problem, case.at, rtol=5e-3)
     assert solution.result is Result.tolerance_met and solution.guarantee is Guarantee.two_sided
@@ -260,7 +260,12 @@ def test_a_basket_with_a_known_value():
     assert policy(1.0, np.stack([deep, out])).tolist() == [True, True]
     assert abs(float(solution.field(0.0, case.at)) - case.reference) < 0.02 * case.reference
     assert float(solution.field(0.5, deep)) == pytest.approx(50.0, rel=1e-4)
-    assert "inside" in str(solution) and solution.stats["method"] == "features"
+    solution.save(tmp_path / "basket")
+    again = uc.load(tmp_path / "basket")
+    assert (again.low, again.high) == (solution.low, solution.high)
+    assert again.policy(0.5, np.stack([deep, out])).tolist() == [True, False]
+    assert float(again.field(0.3, case.at)) == float(solution.field(0.3, case.at))
+    assert "inside" in str(solution) and "last date only" in str(solution) and solution.stats["method"] == "features"
 
 
 def test_max_call_on_two_assets_with_stopping_at_once():
@@ -305,17 +310,19 @@ def test_stopping_at_once_where_that_is_best():
 
 
 def test_what_no_path_has_seen_is_not_certified():
-    nothing = solve(put_problem(payoff=lambda t, x: jnp.maximum(100.0 - x[0], 0.0)), [900.0], rtol=1e-2)
+    nothing = solve(put_problem(), [900.0], rtol=1e-2, method=Backward(32, 512, 8))
     assert nothing.result is Result.heavy_tailed and np.isinf(nothing.high)
 
 
 def test_payoffs_that_are_not_finite_are_reported():
-    broken = solve(put_problem(payoff=lambda t, x: jnp.log(x[0] - 100.0)), [100.0], rtol=1e-2)
+    problem = put_problem(payoff=lambda t, x: jnp.log(x[0] - 100.0))
+    broken = solve(problem, [100.0], rtol=1e-2, method=Backward(32, 512, 8))
     assert broken.result is Result.not_finite and np.isinf(broken.high) and np.isinf(broken.low)
 
 
 def test_the_same_seed_gives_the_same_answer():
-    first, second, other = (solve(put_problem(), [100.0], rtol=2e-2, seed=s) for s in (1, 1, 2))
+    small = Backward(32, 512, 8)
+    first, second, other = (solve(put_problem(), [100.0], rtol=2e-2, seed=s, method=small) for s in (1, 1, 2))
     assert (first.low, first.high) == (second.low, second.high) != (other.low, other.high)
 
 
@@ -330,10 +337,10 @@ def test_control_c_gives_the_interval_so_far(monkeypatch):
             yield found
 
     monkeypatch.setattr(DateSampler, "moments", stopping)
-    solution = solve(put_problem(), [100.0], rtol=1e-3, method=Backward(64, 1024, 8))
+    solution = solve(put_problem(), [100.0], rtol=5e-4, method=Backward(64, 1024, 8))
     truth = bermudan.solve(put, spot=100.0, dates=QUARTERS, **PUT).value
     assert len(drawn) >= 12 and solution.result is Result.interrupted
-    assert solution.low <= truth <= solution.high and solution.half_width > 1e-3 * solution.value
+    assert solution.low <= truth <= solution.high and solution.half_width > 5e-4 * solution.value
 
 
 def test_control_c_while_the_first_rule_is_sought(monkeypatch):

@@ -1,4 +1,4 @@
-"""Paths from date to date: what a stopping rule earns along them, and the martingale that bounds what any rule can earn.
+"""Paths from date to date: what a stopping rule earns on them, and a martingale that bounds what any rule can earn.
 
 Notation. t_0 = 0, t_1, ... are the dates, h_k what stopping at date k pays, in money of t = 0, v_k a surrogate of the
 value at date k. Along a path,
@@ -12,7 +12,7 @@ for any surrogate and any net. No path is continued inside another one: Q_j is a
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -28,6 +28,7 @@ from ..surrogates import Continuation, Nodes, StopRule
 Point = Float[Array, " d"]
 Scalar = Float[Array, ""]
 Index = Int[Array, ""]
+Entry = TypeVar("Entry")
 
 
 class Walk(eqx.Module):
@@ -90,13 +91,13 @@ class Walk(eqx.Module):
         return self.mean(k, x, shift, worth) - self.mean(k, x, shift, worth, coarse=True)
 
 
-class Outcome(NamedTuple):
-    """What each path leaves behind."""
+class Outcome(NamedTuple, Generic[Entry]):
+    """What each path leaves behind: (paths,) on the device, (n, paths) in NumPy once sorted by starting point."""
 
-    earned: Float[Array, " paths"]      # h - M where the rule stopped
-    best: Float[Array, " paths"]        # max over dates of h - M
-    last: Float[Array, " paths"]        # h at the last date
-    step: Float[Array, " paths"]        # sum of `Walk.step_change` up to where the rule stopped
+    earned: Entry       # h - M where the rule stopped
+    best: Entry         # max over dates of h - M
+    last: Entry         # h at the last date
+    step: Entry         # sum of `Walk.step_change` up to where the rule stopped
 
 
 class _State(NamedTuple):
@@ -112,7 +113,7 @@ class _State(NamedTuple):
 
 def run_dates(
     walk: Walk, surrogate: Continuation, starts: Float[Array, "paths d"], bits: UInt32[Array, "dates paths words"]
-) -> Outcome:
+) -> Outcome[Float[Array, " paths"]]:
     """Run the rule of the surrogate, and the martingale, along the paths."""
     nodes, rule, last = walk.nodes, StopRule(surrogate), jnp.asarray(walk.nodes.last)
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from .._solution import Guarantee
 from ..statistics import Moments, draw_bits
 from ..surrogates import Continuation
-from ._base import Bounds, PerPoint, stack
+from ._base import Bounds, PerPath, PerPoint, stack
 from ._dates import Outcome, Walk, run_dates
 
 EARNED, BEST, GAP, LAST, STEP = range(5)    # the columns
@@ -55,7 +55,7 @@ class StoppingBounds:
         stepped = "the process is stepped: its bias is taken to halve with the step"
         return StoppingBounds(exact, () if exact else (stepped,))
 
-    def columns(self, outcome: Outcome) -> Float[np.ndarray, "n paths k"]:
+    def columns(self, outcome: Outcome[PerPath]) -> Float[np.ndarray, "n paths k"]:
         earned, best, last, step = (np.asarray(a, dtype=np.float64) for a in outcome)
         return stack(earned, best, best - earned, last, step)
 
@@ -143,7 +143,7 @@ def last_date_moments(
 
 
 @eqx.filter_jit
-def _run(walk: Walk, surrogate: Continuation, starts: Array, bits: Array) -> Outcome:
+def _run(walk: Walk, surrogate: Continuation, starts: Array, bits: Array) -> Outcome[Float[Array, " paths"]]:
     return run_dates(walk, surrogate, starts, bits)
 
 

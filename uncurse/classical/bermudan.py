@@ -2,12 +2,13 @@
 
     V_k = max(g(t_k, S), C_k),    C_k(S) = exp(-r dt) E[V_{k+1}(S_{k+1}) | S_k = S],
 
-with S = exp(y) and y Gaussian over a step. C_k is analytic: it is kept at Chebyshev points of y. V_{k+1} has kinks where
-the payoff does and where stopping begins to pay; between them it is integrated against the Gaussian density by Gauss's
-rule, panel by panel. Only the outermost 1e-15 of the law are cut off.
+with S = exp(y) and y Gaussian over a step. C_k is analytic: it is kept at Chebyshev points of y. V_{k+1} has kinks
+where the payoff does and where stopping begins to pay; between them it is integrated against the Gaussian density by
+Gauss's rule, panel by panel. Only the outermost 1e-15 of the law are cut off.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -60,7 +61,9 @@ def solve(
         if change <= rtol * abs(value):
             return Value(value, change)
         previous = value
-    raise ValueError(f"no agreement to rtol = {rtol:g}: the last two resolutions differ by {change:.2g}; are all kinks named?")
+    raise ValueError(
+        f"no agreement to rtol = {rtol:g}: the last two resolutions differ by {change:.2g}; are all kinks named?"
+    )
 
 
 def _backward(
@@ -105,7 +108,7 @@ def _breaks(
     reward: Callable[[Nodes], Nodes], going_on: Callable[[Nodes], Nodes] | None, corners: Nodes, low: float, high: float
 ) -> Nodes:
     """Ends, kinks of the payoff and points where stopping begins or ends to pay."""
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     found = [low, high, *corners[(corners > low) & (corners < high)]]
     if going_on is not None:
@@ -115,13 +118,13 @@ def _breaks(
         grid = np.linspace(low, high, _SCAN)
         sign = np.sign(reward(grid) - going_on(grid))
         for i in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-            found.append(float(brentq(ahead, grid[i], grid[i + 1], xtol=1e-15)))
+            found.append(root_scalar(ahead, bracket=(grid[i], grid[i + 1]), xtol=1e-15).root)
     return np.unique(found)
 
 
 def _panels(breaks: Nodes, longest: float, rule: tuple[Nodes, Nodes]) -> tuple[Nodes, Nodes]:
     """Points and weights of Gauss's rule on panels no longer than `longest` between the breaks."""
-    ends = [np.linspace(a, b, int(np.ceil((b - a) / longest)) + 1) for a, b in zip(breaks[:-1], breaks[1:], strict=True)]
+    ends = [np.linspace(a, b, int(np.ceil((b - a) / longest)) + 1) for a, b in pairwise(breaks)]
     left = np.concatenate([e[:-1] for e in ends])
     right = np.concatenate([e[1:] for e in ends])
     half = (right - left)[:, None] / 2

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..problems import ParabolicPDE
+from ..problems import Problem
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractMethod as AbstractMethod
 from ._base import Setting as Setting
@@ -30,7 +30,7 @@ def plan(method: str | AbstractMethod | None) -> list[AbstractMethod]:
     raise ValueError(f"method must be None, a method object, or one of {', '.join(map(repr, METHODS))}; got {method!r}")
 
 
-def skeleton(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrogate:
+def skeleton(problem: Problem, recipe: dict[str, Any]) -> AbstractSurrogate:
     """A surrogate with the right shapes and no meaning yet, to read saved arrays into."""
     from ..surrogates import skeleton as build
 

@@ -68,18 +68,19 @@ class Backward:
     ) -> Continuation:
         rest = np.zeros(x.shape[1], dtype=np.float32)       # Y - v, at the date after
         for k in reversed(range(walk.nodes.last)):
-            gram, moment, targets = 0.0, 0.0, []
+            n, targets = surrogate.theta.shape[1], []
+            gram, moment = np.zeros((n, n)), np.zeros(n)
             for i, begin in enumerate(range(0, x.shape[1], rows)):
-                here = slice(begin, begin + rows)
+                here = jnp.asarray(x[k, begin : begin + rows]), jnp.asarray(rest[begin : begin + rows])
                 bits = draw_bits(key, (1, k, i), (rows, walk.words))
-                found = _normal_equations(walk, surrogate, jnp.asarray(k), x[k, here], rest[here], bits)
+                found = _normal_equations(walk, surrogate, jnp.asarray(k), *here, bits)
                 gram = gram + np.asarray(found[0], dtype=np.float64)
                 moment = moment + np.asarray(found[1], dtype=np.float64)
                 targets.append(found[2])
             theta = surrogate.theta.at[k].set(_solve(gram, moment))
             surrogate = eqx.tree_at(lambda s: s.theta, surrogate, theta)
             rest = np.concatenate([
-                np.asarray(_remainder(surrogate, jnp.asarray(k), x[k, i * rows : (i + 1) * rows], target))
+                np.asarray(_remainder(surrogate, jnp.asarray(k), jnp.asarray(x[k, i * rows : (i + 1) * rows]), target))
                 for i, target in enumerate(targets)
             ])
         return surrogate

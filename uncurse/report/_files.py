@@ -15,7 +15,7 @@ from ._text import reference_of
 
 if TYPE_CHECKING:
     from .._solution import Solution
-    from ..problems import ParabolicPDE
+    from ..problems import Problem
 
 FORMAT = 1
 MAGIC = b'{"uncurse-solution":'
@@ -74,7 +74,7 @@ def save(solution: "Solution", path: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load(path: Any, problem: "ParabolicPDE | None" = None) -> "Solution":
+def load(path: Any, problem: "Problem | None" = None) -> "Solution":
     """Read what `save` wrote.
 
     Args:
@@ -183,7 +183,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     return header, leaves
 
 
-def _from_zoo(record: dict[str, Any]) -> "tuple[ParabolicPDE | None, str]":
+def _from_zoo(record: dict[str, Any]) -> "tuple[Problem | None, str]":
     """The problem that a zoo entry in the record names, or why there is none."""
     entry = record.get("zoo")
     if entry is None:
@@ -196,7 +196,7 @@ def _from_zoo(record: dict[str, Any]) -> "tuple[ParabolicPDE | None, str]":
         return None, f"the zoo case of this file could not be rebuilt ({error}): uc.load(path, problem=...)"
 
 
-def _field(path: Path, leaves: bytes, problem: "ParabolicPDE", record: dict[str, Any]) -> Any:
+def _field(path: Path, leaves: bytes, problem: "Problem", record: dict[str, Any]) -> Any:
     import equinox as eqx
 
     from ..methods import skeleton
@@ -217,7 +217,7 @@ def _field(path: Path, leaves: bytes, problem: "ParabolicPDE", record: dict[str,
     return field
 
 
-def _solution(path: Path, stored: dict[str, Any], problem: "ParabolicPDE | None", field: Any) -> "Solution":
+def _solution(path: Path, stored: dict[str, Any], problem: "Problem | None", field: Any) -> "Solution":
     from .._solution import Estimate, Guarantee, Result, Snapshot, Solution, Timing
 
     try:
@@ -232,4 +232,11 @@ def _solution(path: Path, stored: dict[str, Any], problem: "ParabolicPDE | None"
         }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {type(error).__name__} {error}") from error
-    return Solution(**converted, problem=problem, field=field)
+    return Solution(**converted, problem=problem, field=field, policy=_policy(field))
+
+
+def _policy(field: Any) -> Any:
+    """The rule that a value function of stopping implies; it has no arrays of its own."""
+    from ..surrogates import Continuation, StopRule
+
+    return StopRule(field) if isinstance(field, Continuation) else None

@@ -83,7 +83,7 @@ def details(solution: "Solution") -> list[tuple[str, str]]:
     rows = [
         ("half-width", _half_widths(solution)),
         ("error budget", _budget(solution)),
-        ("without f", _baseline(solution)),
+        (_baseline_label(solution), _baseline(solution)),
         ("reference", _reference(solution)),
         ("how", str(solution.stats.get("reason", ""))),
         ("result", _result(solution)),
@@ -175,6 +175,13 @@ def _baseline(solution: "Solution") -> str:
     if away <= widths.sum():
         return f"{text}, no difference within the errors"
     return f"{text}, {_distance(float(away), float(share))} away"
+
+
+def _baseline_label(solution: "Solution") -> str:
+    """What the baseline leaves out."""
+    from ..problems import StoppingProblem
+
+    return "last date only" if isinstance(solution.problem, StoppingProblem) else "without f"
 
 
 def _distance(away: float, share: float) -> str:

@@ -110,6 +110,12 @@ class Continuation(AbstractSurrogate):
             "largest": s.largest, "smallest": s.smallest, "curved": s.curved.shape[0], "straight": s.straight.shape[0],
         }
 
+    @staticmethod
+    def skeleton(problem: StoppingProblem, recipe: dict[str, Any]) -> "Continuation":
+        nodes = Nodes.of(problem)
+        summary = Summary.skeleton(problem, nodes.last + 1, recipe)
+        return Continuation.of(nodes, summary, 1.0, 0.0, np.random.default_rng(0), int(recipe["count"]))
+
 
 class StopRule(AbstractRule):
     """Stop where the reward is above what going on is worth, and at the last date; t between dates counts as the date

@@ -1,5 +1,7 @@
 """A few scalars that summarise a point at a date: what the continuation value of a stopping problem is built on."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -79,10 +81,13 @@ class Summary(eqx.Module):
         largest, smallest = _ends(pulled, np.asarray(sample[-1])) if same else (0, 0)
         curved = _directions(pulled * scale[-1])
         straight = np.zeros((0, problem.dim)) if process.flat else _directions(gradients * sample[-1].std(axis=0))
-        arrays = [origin, *(jnp.asarray(a, dtype=np.float32) for a in (centre, scale, curved, straight))]
-        width = 2 + len(curved) + len(straight) + (largest + smallest + POWERS * (bool(largest) + bool(smallest)))
-        flat = jnp.zeros((len(times), width)), jnp.ones((len(times), width))
-        draft = Summary(process, *arrays, *flat, same, largest, smallest)
+        centre, scale, curved, straight = (
+            jnp.asarray(a, dtype=np.float32) for a in (centre, scale, curved, straight)
+        )
+        flat = jnp.zeros((len(times), _width(len(curved), len(straight), largest, smallest)))
+        draft = Summary(
+            process, origin, centre, scale, curved, straight, flat, flat + 1, same, largest, smallest
+        )
         mean, spread = (np.asarray(a, dtype=np.float64) for a in _standard(draft, jnp.asarray(sample)))
         spread = np.where(spread > 1e-6 * (1 + np.abs(mean)), spread, 1.0)
         scaled = jnp.asarray(mean, dtype=np.float32), jnp.asarray(spread, dtype=np.float32)
@@ -92,6 +97,22 @@ class Summary(eqx.Module):
     def width(self) -> int:
         """Number of pooled scalars."""
         return self.mean.shape[1]
+
+    @staticmethod
+    def skeleton(problem: StoppingProblem, dates: int, recipe: dict[str, Any]) -> "Summary":
+        """The right shapes, for saved arrays to be read into."""
+        d, numbers = problem.dim, [int(recipe[k]) for k in ("curved", "straight", "largest", "smallest")]
+        curved, straight, largest, smallest = numbers
+        point, points, pooled = (jnp.zeros(s, dtype=np.float32) for s in ((d,), (dates, d), (dates, _width(*numbers))))
+        directions = jnp.zeros((curved, d), dtype=np.float32), jnp.zeros((straight, d), dtype=np.float32)
+        return Summary(
+            problem.process, point, points, points, *directions, pooled, pooled, bool(recipe["exchangeable"]),
+            largest, smallest,
+        )
+
+
+def _width(curved: int, straight: int, largest: int, smallest: int) -> int:
+    return 2 + curved + straight + largest + smallest + POWERS * (bool(largest) + bool(smallest))
 
 
 def ranked(y: Point, count: int) -> Float[Array, " count"]:
@@ -113,7 +134,7 @@ def ranked(y: Point, count: int) -> Float[Array, " count"]:
 
 def exchangeable(problem: StoppingProblem, sample: Float[np.ndarray, "m d"]) -> bool:
     """Whether payoff and process, looked at in a few points, stay the same when coordinates are exchanged."""
-    d, process = problem.dim, problem.process
+    d = problem.dim
     if d == 1:
         return False
     order = np.random.default_rng(0).permutation(d)
@@ -121,13 +142,14 @@ def exchangeable(problem: StoppingProblem, sample: Float[np.ndarray, "m d"]) -> 
     level = jnp.full(d, float(np.median(sample)), dtype=np.float32)
     found = [np.asarray(a) for a in _look(problem, t, x, x[:, order], level)]
     payoff, shuffled, drift, shuffled_drift, loads = found
-    near = {"rtol": 1e-4, "atol": 1e-4 * float(np.abs(payoff).max() + 1e-30)}
-    if not (np.allclose(payoff, shuffled, **near) and np.allclose(drift[:, order], shuffled_drift, rtol=1e-4)):
+    near = 1e-4 * float(np.abs(payoff).max() + 1e-30), 1e-4 * float(np.abs(drift).max() + 1e-30)
+    same = np.allclose(payoff, shuffled, atol=near[0])
+    if not (same and np.allclose(drift[:, order], shuffled_drift, atol=near[1])):
         return False
     square = loads.astype(np.float64) @ loads.astype(np.float64).T
-    same = np.full((d, d), square[0, 1])
-    np.fill_diagonal(same, square[0, 0])
-    return bool(np.allclose(square, same, atol=1e-4 * square[0, 0]))
+    alike = np.full((d, d), square[0, 1])
+    np.fill_diagonal(alike, square[0, 0])
+    return bool(np.allclose(square, alike, atol=1e-4 * square[0, 0]))
 
 
 @eqx.filter_jit

@@ -137,7 +137,8 @@ def strangle_basket(dim: int = 5, spot: float = 100.0, dates: int = 48) -> Case:
 
 
 def _reference(found: bermudan.Value, origin: str, at: np.ndarray) -> Reference:
-    return Reference(found.value, origin, digits_of(found.value, max(found.error, 1e-11 * found.value)), found.error, at)
+    error = max(found.error, 1e-11 * found.value)
+    return Reference(found.value, origin, digits_of(found.value, error), error, at)
 
 
 def _case(
@@ -148,9 +149,7 @@ def _case(
         process=process, payoff=payoff, dates=dates, discount=discount, reference=known, name=name,
         zoo={"name": name, "parameters": parameters},
     )
-    if known is None:
-        return Case(name=name, problem=problem, at=at, reference=None, origin=otherwise, digits=0, parameters=parameters)
+    value, origin, digits = (None, otherwise, 0) if known is None else (known.value, known.origin, known.digits)
     return Case(
-        name=name, problem=problem, at=at, reference=known.value, origin=known.origin, digits=known.digits,
-        parameters=parameters,
+        name=name, problem=problem, at=at, reference=value, origin=origin, digits=digits, parameters=parameters
     )
