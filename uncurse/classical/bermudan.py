@@ -19,7 +19,8 @@ from ._value import Value
 Nodes = Float[np.ndarray, "*nodes"]
 Payoff = Callable[[float, Nodes], Nodes]
 _REACH = 8.5                            # standard deviations to either side
-_LEVELS = ((80, 10), (120, 14), (180, 20), (270, 28))   # Chebyshev points; Gauss points on a panel
+_LEVELS = ((1.4, 10), (2.0, 14), (3.0, 20), (4.5, 28))     # Chebyshev points a step's deviation; Gauss points a panel
+_FEWEST = 40                            # Chebyshev points
 _PANEL = 1.0                            # length of a panel, in standard deviations of a step, at most
 _SCAN = 4001                            # points among which changes of sign are sought
 
@@ -55,8 +56,8 @@ def solve(
     growth = _checks.number("drift", drift) - sigma**2 / 2
     corners = np.log(np.asarray(kinks, dtype=np.float64) / spot)
     previous, change = np.nan, np.inf
-    for points, gauss in _LEVELS:
-        value = _backward(payoff, spot, growth, sigma, times, discount, corners, points, gauss)
+    for density, gauss in _LEVELS:
+        value = _backward(payoff, spot, growth, sigma, times, discount, corners, density, gauss)
         change = abs(value - previous)
         if change <= rtol * abs(value):
             return Value(value, change)
@@ -68,7 +69,7 @@ def solve(
 
 def _backward(
     payoff: Payoff, spot: float, growth: float, sigma: float, times: Nodes, discount: float, corners: Nodes,
-    points: int, gauss: int,
+    density: float, gauss: int,
 ) -> float:
     """From the last date back to t = 0; y = log(S / spot)."""
     def reward(k: int, y: Nodes) -> Nodes:
@@ -95,6 +96,7 @@ def _backward(
         if before == 0:
             first = float(mean(np.zeros(1))[0])
             return max(first, float(reward(0, np.zeros(1))[0])) if k and times[0] == 0 else first
+        points = _FEWEST + int(density * 2 * _REACH * np.sqrt(before / step))
         going_on = _interpolant(mean, *_range(growth, sigma, before), points)
     raise AssertionError("unreachable: the loop returns at t = 0")
 

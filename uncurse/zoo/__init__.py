@@ -20,24 +20,28 @@ from ._stopping import geometric_basket as geometric_basket
 from ._stopping import max_call as max_call
 from ._stopping import strangle_basket as strangle_basket
 
-cases: dict[str, Callable[..., Case]] = {
-    function.__name__.replace("_", "-"): function
-    for function in (
-        hjb,
-        allen_cahn,
-        semilinear_heat,
-        sine_gordon,
-        quadratic_gradient,
-        burgers,
-        reaction_diffusion,
-        black_scholes_barenblatt,
-        default_risk,
-        different_rates,
-        max_call,
-        geometric_basket,
-        strangle_basket,
-    )
-}
+def _named(*functions: Callable[..., Case]) -> dict[str, Callable[..., Case]]:
+    return {function.__name__.replace("_", "-"): function for function in functions}
+
+
+equations = _named(
+    hjb,
+    allen_cahn,
+    semilinear_heat,
+    sine_gordon,
+    quadratic_gradient,
+    burgers,
+    reaction_diffusion,
+    black_scholes_barenblatt,
+    default_risk,
+    different_rates,
+)
+"""The cases that are a `ParabolicPDE`."""
+
+stopping = _named(max_call, geometric_basket, strangle_basket)
+"""The cases that are a `StoppingProblem`."""
+
+cases: dict[str, Callable[..., Case]] = {**equations, **stopping}
 """The name on the command line -> the function that makes the case; its signature says which parameters there are."""
 
 
