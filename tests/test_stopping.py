@@ -23,7 +23,7 @@ from uncurse.classical import bermudan
 from uncurse.methods import Backward
 from uncurse.statistics import Moments, Purpose, half_width_factor, normal, shifted_net, stream
 from uncurse.surrogates import Continuation, Nodes, StopRule, Summary
-from uncurse.surrogates._summary import exchangeable, ranked
+from uncurse.surrogates._summary import ranked, symmetry
 
 PUT = {"drift": 0.05, "volatility": 0.3, "discount": 0.05, "kinks": [100.0]}
 QUARTERS = np.arange(1, 5) / 4
@@ -122,16 +122,15 @@ def test_symmetry_is_seen_only_where_it_is():
     sample = np.random.default_rng(0).uniform(80, 120, (100, 3))
     process = uc.GeometricBrownian(3, 0.0, 0.2)
 
-    def problem(process, payoff):
-        return uc.StoppingProblem(process, payoff, [1.0])
+    def found(process, payoff=lambda t, x: jnp.max(x)):
+        return symmetry(uc.StoppingProblem(process, payoff, [1.0]), sample)
 
-    assert exchangeable(problem(process, lambda t, x: jnp.max(x)), sample)
-    assert not exchangeable(problem(process, lambda t, x: x[0] + 0.1 * x[1]), sample)
-    uneven = uc.GeometricBrownian(3, 0.0, [0.2, 0.2, 0.3])
-    assert not exchangeable(problem(uneven, lambda t, x: jnp.max(x)), sample)
-    assert not exchangeable(problem(uc.GeometricBrownian(3, [0.0, 0.0, 0.1], 0.2), lambda t, x: jnp.max(x)), sample)
+    assert found(process) == (True, True)
+    assert found(process, lambda t, x: x[0] + 0.1 * x[1]) == (False, False)
+    assert found(uc.GeometricBrownian(3, 0.0, [0.2, 0.2, 0.3])) == (True, False)
+    assert found(uc.GeometricBrownian(3, [0.0, 0.0, 0.1], 0.2)) == (True, False)
     rho = np.array([[1, 0.5, 0.1], [0.5, 1, 0.1], [0.1, 0.1, 1]])
-    assert not exchangeable(problem(uc.GeometricBrownian(3, 0.0, 0.2, rho), lambda t, x: jnp.max(x)), sample)
+    assert found(uc.GeometricBrownian(3, 0.0, 0.2, rho)) == (True, False)
 
 
 @pytest.mark.parametrize("process", [
@@ -398,7 +397,8 @@ def test_bad_input_is_refused_by_name(name):
 def test_a_summary_says_how_wide_it_is():
     case = basket()
     x = 100.0 * np.exp(0.1 * np.random.default_rng(0).standard_normal((6, 64, 3)))
-    summary = Summary.of(case.problem, np.asarray(Nodes.of(case.problem).times), x.astype(np.float32), case.at)
+    nodes = Nodes.of(case.problem)
+    summary = Summary.of(case.problem, nodes, x.astype(np.float32), case.at, np.random.default_rng(0))
     pooled, y = summary.pooled(jnp.asarray(3), jnp.asarray(x[3, 0], dtype=np.float32))
-    assert pooled.shape == (summary.width,) and y.shape == (3,) and summary.exchangeable
+    assert pooled.shape == (summary.count,) and y.shape == (3,) and summary.exchangeable
     assert isinstance(moments_of(fitted(), 1, 256), Moments)

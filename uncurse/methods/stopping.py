@@ -58,7 +58,7 @@ class Backward:
 
     def _draft(self, problem: StoppingProblem, nodes: Nodes, x: np.ndarray, start: np.ndarray,
                rng: np.random.Generator) -> Continuation:
-        summary = Summary.of(problem, np.asarray(nodes.times), x[:, :2048], start)
+        summary = Summary.of(problem, nodes, x[:, :2048], start, rng)
         rewards = np.asarray(_rewards(nodes, jnp.asarray(x[:, :2048])), dtype=np.float64)
         scale = float(rewards[-1].std()) or float(np.abs(rewards).max()) or 1.0
         return Continuation.of(nodes, summary, scale, float(rewards.min()), rng, self.features)

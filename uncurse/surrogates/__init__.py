@@ -2,7 +2,6 @@
 
 from ._base import AbstractSurrogate as AbstractSurrogate
 from ._continuation import Continuation as Continuation
-from ._continuation import Nodes as Nodes
 from ._continuation import StopRule as StopRule
 from ._features import Features as Features
 from ._features import with_theta as with_theta
@@ -11,6 +10,7 @@ from ._network import Layers as Layers
 from ._network import Network as Network
 from ._network import along as along
 from ._network import with_layers as with_layers
+from ._nodes import Nodes as Nodes
 from ._picard import Picard as Picard
 from ._policy import AbstractPolicy as AbstractPolicy
 from ._policy import AbstractRule as AbstractRule

@@ -1,47 +1,18 @@
 """The value of going on, at each date: linear in random features, so that it is found by least squares."""
 
-from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ..problems import StoppingProblem
 from ._base import AbstractSurrogate, Point, Scalar
+from ._nodes import Index, Nodes
 from ._policy import AbstractRule
 from ._summary import Summary
 
-Index = Int[Array, ""]
 MOST_COORDINATES = 128      # up to which a coordinate is a feature of its own
-
-
-class Nodes(eqx.Module):
-    """When a decision is taken, and what stopping pays then: the dates, with t = 0 before them."""
-
-    times: Float[Array, " dates"]
-    may_stop: Bool[Array, " dates"]
-    payoff: Callable = eqx.field(static=True)
-    discount: float = eqx.field(static=True)
-
-    @staticmethod
-    def of(problem: StoppingProblem) -> "Nodes":
-        dates = np.asarray(problem.dates, dtype=np.float64)
-        times = dates if dates[0] == 0 else np.concatenate([[0.0], dates])
-        may_stop = np.ones(len(times), dtype=bool)
-        may_stop[0] = dates[0] == 0
-        return Nodes(jnp.asarray(times, dtype=np.float32), jnp.asarray(may_stop), problem.payoff, problem.discount)
-
-    @property
-    def last(self) -> int:
-        """Index of the last date."""
-        return self.times.shape[0] - 1
-
-    def reward(self, k: Index, x: Point) -> Scalar:
-        """What stopping at date k pays, in money of t = 0."""
-        t = self.times[k]
-        return jnp.exp(-self.discount * t) * self.payoff(t, x)
 
 
 class Continuation(AbstractSurrogate):
@@ -65,7 +36,7 @@ class Continuation(AbstractSurrogate):
     def of(
         nodes: Nodes, summary: Summary, scale: float, least: float, rng: np.random.Generator, count: int
     ) -> "Continuation":
-        d, r = summary.origin.shape[0], summary.width
+        d, r = summary.origin.shape[0], summary.count
         p = 0 if summary.exchangeable or d == 1 else count // 4
         linear = d if not summary.exchangeable and d <= MOST_COORDINATES else 0
         draws = _sparse(rng, count, r), rng.uniform(-2, 2, count), rng.standard_normal((p, d)) / np.sqrt(d)
@@ -104,16 +75,12 @@ class Continuation(AbstractSurrogate):
         return jnp.exp(nodes.discount * t) * mixed
 
     def recipe(self) -> dict[str, Any]:
-        s = self.summary
-        return {
-            "class": "Continuation", "count": self.offset.shape[0], "exchangeable": s.exchangeable,
-            "largest": s.largest, "smallest": s.smallest, "curved": s.curved.shape[0], "straight": s.straight.shape[0],
-        }
+        return {"class": "Continuation", "count": self.offset.shape[0], **self.summary.recipe()}
 
     @staticmethod
     def skeleton(problem: StoppingProblem, recipe: dict[str, Any]) -> "Continuation":
         nodes = Nodes.of(problem)
-        summary = Summary.skeleton(problem, nodes.last + 1, recipe)
+        summary = Summary.skeleton(problem, nodes, recipe)
         return Continuation.of(nodes, summary, 1.0, 0.0, np.random.default_rng(0), int(recipe["count"]))
 
 

@@ -20,6 +20,7 @@ from ._stopping import geometric_basket as geometric_basket
 from ._stopping import max_call as max_call
 from ._stopping import strangle_basket as strangle_basket
 
+
 def _named(*functions: Callable[..., Case]) -> dict[str, Callable[..., Case]]:
     return {function.__name__.replace("_", "-"): function for function in functions}
 
