@@ -96,7 +96,7 @@ def _study() -> str:
     SHOWN.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PICTURE, SHOWN)
     intro = STUDY.format(command=study["command"], machine=_machines(runs))
-    names = [name for name in zoo.cases if any(run["case"] == name for run in runs)]
+    names = [name for name in zoo.equations if any(run["case"] == name for run in runs)]
     by_case = {name: [run for run in runs if run["case"] == name] for name in names}
     most = _table(
         ["case", "u", "uncurse", *(f"`{method}`" for method in METHODS)],

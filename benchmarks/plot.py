@@ -54,7 +54,7 @@ def draw(runs: list[Run], path: Path) -> None:
     """One panel a case, on common logarithmic axes."""
     figure = Figure(figsize=(13.5, 6.6), dpi=130, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    names = [name for name in zoo.cases if any(run["case"] == name for run in runs)]
+    names = [name for name in zoo.equations if any(run["case"] == name for run in runs)]
     panels = figure.subplots(2, (len(names) + 1) // 2, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         _panel(axes, name, [run for run in runs if run["case"] == name])

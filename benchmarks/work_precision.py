@@ -29,11 +29,11 @@ GROWTH = {"multilevel-picard": 16}
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.work_precision")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK:g} s a run instead of {CAP:g}")
-    parser.add_argument("--cases", default=",".join(zoo.cases))
+    parser.add_argument("--cases", default=",".join(zoo.equations))
     parser.add_argument("--methods", default=",".join([UNCURSE, *METHODS]))
     options = parser.parse_args()
     cases, methods = options.cases.split(","), options.methods.split(",")
-    if unknown := [*(set(cases) - set(zoo.cases)), *(set(methods) - {UNCURSE, *METHODS})]:
+    if unknown := [*(set(cases) - set(zoo.equations)), *(set(methods) - {UNCURSE, *METHODS})]:
         parser.error(f"unknown: {', '.join(unknown)}")
     command = shlex.join(["python", "-m", "benchmarks.work_precision", *sys.argv[1:]])
     before = _runs.read(TARGET)

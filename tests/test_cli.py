@@ -389,7 +389,7 @@ def test_a_file_is_found_by_a_relative_path(spy, script, monkeypatch):
         (":problm", "did you mean problem?"),
         (":number", "is 3, not an equation; it has build, problem"),
         (":needs", "not an equation"),
-        (":wrong", "must give an equation, a control or stopping problem, or a zoo case; it gave 3"),
+        (":wrong", "must give an equation, a decision problem or a zoo case; it gave 3"),
         (":broken", "failed, in line 23: division by zero"),
     ],
 )
@@ -403,7 +403,7 @@ def test_objects_that_cannot_be_solved_are_refused(spy, script, capsys, name, me
         ("x = 1\ny = 1 / 0\n", "in line 2: ZeroDivisionError"),
         ("def f(:\n", "SyntaxError"),
         ("import no_such_module_here\n", "ModuleNotFoundError"),
-        ("", "it has no problem, zoo case or function"),
+        ("", "it has no equation, decision problem, zoo case or function"),
     ],
 )
 def test_files_that_fail_are_refused_with_their_line(spy, tmp_path, capsys, text, message):

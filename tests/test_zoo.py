@@ -11,11 +11,10 @@ from scipy.integrate import solve_ivp
 
 from uncurse import zoo
 from uncurse.classical import grid, radial
-from uncurse.problems import ParabolicPDE
 
 RNG = np.random.default_rng(0)
 
-EQUATIONS = [name for name in zoo.names() if isinstance(zoo.get(name).problem, ParabolicPDE)]
+EQUATIONS = list(zoo.equations)
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +108,7 @@ def on_a_line(case, nodes, steps):
     )
 
 
-@pytest.mark.parametrize("name", EQUATIONS)
+@pytest.mark.parametrize("name", zoo.equations)
 def test_reference_on_a_line_agrees_with_finite_differences(name):
     case = zoo.get(name, dim=1)
     assert case.reference is not None
@@ -292,6 +291,10 @@ def test_names_are_those_of_the_contract():
     assert zoo.names()[:10] == EQUATIONS == [
         "hjb", "allen-cahn", "semilinear-heat", "sine-gordon", "quadratic-gradient", "burgers", "reaction-diffusion",
         "black-scholes-barenblatt", "default-risk", "different-rates",
+    ]
+    assert zoo.names()[10:] == [
+        "lqg", "hjb-control", "constrained-lq", "optimal-execution", "battery-fleet", "quadrotor", "swarm",
+        "max-call", "geometric-basket", "strangle-basket",
     ]
     for name in zoo.names():
         assert zoo.cases[name] is getattr(zoo, name.replace("-", "_"))

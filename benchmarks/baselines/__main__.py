@@ -18,7 +18,7 @@ from . import METHODS
 def main() -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {Path(__file__).parent.name}")
     parser.add_argument("method", choices=METHODS)
-    parser.add_argument("case", choices=zoo.cases)
+    parser.add_argument("case", choices=zoo.equations)
     parser.add_argument("--dim", type=int)
     parser.add_argument("--budget", type=int, required=True)
     parser.add_argument("--cap", type=float, default=60.0, help="seconds since the start of the process")

@@ -62,8 +62,7 @@ class Target:
             return Stated(made.problem, made.at, stored)
         if isinstance(made, Problem):
             return Stated(made, None)
-        kinds = "an equation, a control or stopping problem, or a zoo case"
-        raise BadInputError(f"{self.name} must give {kinds}; it gave {made!r}")
+        raise BadInputError(f"{self.name} must give an equation, a decision problem or a zoo case; it gave {made!r}")
 
     def equation(self) -> str:
         """First line of its documentation."""
@@ -129,7 +128,8 @@ def _in_file(name: str) -> Target:
         raise BadInputError(f"there is no file {path!r}")
     module = _execute(Path(path))
     found = _candidates(module)
-    listed = f"it has {', '.join(found)}" if found else "it has no problem, zoo case or function without arguments"
+    nothing = "it has no equation, decision problem, zoo case or function without arguments"
+    listed = f"it has {', '.join(found)}" if found else nothing
     if not attribute:
         raise BadInputError(f"say which object of {path} to solve, as {path}:object; {listed}")
     if attribute not in vars(module):

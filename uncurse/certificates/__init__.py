@@ -2,6 +2,7 @@
 
 from ._base import AbstractCertificate as AbstractCertificate
 from ._base import Bounds as Bounds
+from ._dates import Walk as Walk
 from ._paths import Columns as Columns
 from ._paths import Model as Model
 from ._paths import Scheme as Scheme
@@ -28,4 +29,7 @@ from .mixed import Mixed as Mixed
 from .mixed import sampled_curvature as sampled_curvature
 from .mixed import sampled_remainder as sampled_remainder
 from .step import Stepped as Stepped
+from .stopping import DateSampler as DateSampler
+from .stopping import StoppingBounds as StoppingBounds
+from .stopping import last_date_moments as last_date_moments
 from .value import Value as Value

@@ -10,6 +10,8 @@ from .features import RandomFeatures as RandomFeatures
 from .network import NetworkTraining as NetworkTraining
 from .picard import MultilevelPicard as MultilevelPicard
 from .smoothing import Smoothing as Smoothing
+from .stopping import Backward as Backward
+from .stopping import backward_plan as backward_plan
 
 METHODS: dict[str, type[AbstractMethod]] = {
     method.name: method for method in (Smoothing, RandomFeatures, NetworkTraining, MultilevelPicard)

@@ -67,6 +67,10 @@ class AbstractProcess(eqx.Module):
         """The point at displacement y from x in the chart."""
         return x + y
 
+    def chart(self, x: Point, to: Point) -> Point:
+        """The displacement in the chart that leads from x to another point: `move` undone."""
+        return to - x
+
     def pull(self, x: Point, grad: Point) -> Point:
         """The chart gradient q at x of a function with gradient `grad`: (d move / d y)^T grad at y = 0."""
         return grad

@@ -77,6 +77,10 @@ class GeometricBrownian(AbstractExactProcess):
     def move(self, x: Point, y: Point) -> Point:
         return x * jnp.exp(y)
 
+    def chart(self, x: Point, to: Point) -> Point:
+        r = ratio(to, x)
+        return jnp.log(jnp.where(r > 0, r, 1.0))
+
     def pull(self, x: Point, grad: Point) -> Point:
         return x * grad
 

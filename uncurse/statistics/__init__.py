@@ -1,5 +1,6 @@
 """Accumulators, intervals and random streams."""
 
+from ._lattice import shifted_net as shifted_net
 from ._moments import FEW as FEW
 from ._moments import Moments as Moments
 from ._quantiles import half_width_factor as half_width_factor

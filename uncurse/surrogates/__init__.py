@@ -1,6 +1,8 @@
 """Function classes that can propose: closed form, random features, networks, Picard iterates."""
 
 from ._base import AbstractSurrogate as AbstractSurrogate
+from ._continuation import Continuation as Continuation
+from ._continuation import StopRule as StopRule
 from ._features import Features as Features
 from ._features import with_theta as with_theta
 from ._feedback import Feedback as Feedback
@@ -9,6 +11,7 @@ from ._network import Layers as Layers
 from ._network import Network as Network
 from ._network import along as along
 from ._network import with_layers as with_layers
+from ._nodes import Nodes as Nodes
 from ._picard import Picard as Picard
 from ._policy import AbstractPolicy as AbstractPolicy
 from ._policy import AbstractRule as AbstractRule
@@ -16,4 +19,5 @@ from ._quadratic import Quadratic as Quadratic
 from ._skeleton import UnknownClassError as UnknownClassError
 from ._skeleton import skeleton as skeleton
 from ._smoothed import Smoothed as Smoothed
+from ._summary import Summary as Summary
 from ._trained import Trained as Trained

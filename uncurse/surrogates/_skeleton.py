@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ..problems import ControlProblem, ParabolicPDE, Problem
+from ..problems import ControlProblem, ParabolicPDE, Problem, StoppingProblem
 from ._base import AbstractSurrogate
+from ._continuation import Continuation, StopRule
 from ._features import Features
 from ._feedback import Feedback
 from ._minimiser import Minimiser
@@ -30,6 +31,10 @@ def skeleton(problem: Problem, recipe: dict[str, Any]) -> Saved:
         return of_equation(problem, recipe)
     if isinstance(problem, ControlProblem) and problem.continuous:
         return _of_limit(problem, recipe)
+    if isinstance(problem, StoppingProblem) and kind == "Continuation":
+        return Continuation.skeleton(problem, recipe)
+    if isinstance(problem, StoppingProblem) and kind == "StopRule":
+        return StopRule(Continuation.skeleton(problem, recipe["continuation"]))
     if isinstance(problem, ControlProblem) and kind in DECISIONS:
         return DECISIONS[kind](problem, recipe)
     raise _unknown(kind)

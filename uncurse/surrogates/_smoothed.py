@@ -33,7 +33,7 @@ class Smoothed(AbstractSurrogate):
 
     @staticmethod
     def of(problem: ParabolicPDE, pairs: int, rng: np.random.Generator) -> "Smoothed":
-        noise = _frozen_noise(rng, pairs, problem.process.normals)
+        noise = frozen_noise(rng, pairs, problem.process.normals)
         return Smoothed(problem.process, noise, problem.horizon, problem.terminal)
 
     def value(self, t: Scalar, x: Point) -> Scalar:
@@ -52,7 +52,7 @@ class Smoothed(AbstractSurrogate):
         return self.terminal(end)
 
 
-def _frozen_noise(rng: np.random.Generator, pairs: int, normals: int) -> Float[Array, "pairs normals"]:
+def frozen_noise(rng: np.random.Generator, pairs: int, normals: int) -> Float[Array, "pairs normals"]:
     """Directions at random; lengths at the quantiles of a chi distribution, so that mean |xi|^2 is exactly right.
 
     Quantiles of chi^2 by Wilson and Hilferty (1931): m (1 - 2/(9m) + z sqrt(2/(9m)))^3.

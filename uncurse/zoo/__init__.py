@@ -21,31 +21,38 @@ from ._reaction import allen_cahn as allen_cahn
 from ._reaction import reaction_diffusion as reaction_diffusion
 from ._reaction import semilinear_heat as semilinear_heat
 from ._reaction import sine_gordon as sine_gordon
+from ._stopping import geometric_basket as geometric_basket
+from ._stopping import max_call as max_call
+from ._stopping import strangle_basket as strangle_basket
 from ._vehicles import quadrotor as quadrotor
 from ._vehicles import swarm as swarm
 
-cases: dict[str, Callable[..., Case]] = {
-    function.__name__.replace("_", "-"): function
-    for function in (
-        hjb,
-        allen_cahn,
-        semilinear_heat,
-        sine_gordon,
-        quadratic_gradient,
-        burgers,
-        reaction_diffusion,
-        black_scholes_barenblatt,
-        default_risk,
-        different_rates,
-        quadrotor,
-        swarm,
-        lqg,
-        hjb_control,
-        constrained_lq,
-        optimal_execution,
-        battery_fleet,
-    )
-}
+
+def _named(*functions: Callable[..., Case]) -> dict[str, Callable[..., Case]]:
+    return {function.__name__.replace("_", "-"): function for function in functions}
+
+
+equations = _named(
+    hjb,
+    allen_cahn,
+    semilinear_heat,
+    sine_gordon,
+    quadratic_gradient,
+    burgers,
+    reaction_diffusion,
+    black_scholes_barenblatt,
+    default_risk,
+    different_rates,
+)
+"""The cases that are a `ParabolicPDE`."""
+
+control = _named(lqg, hjb_control, constrained_lq, optimal_execution, battery_fleet, quadrotor, swarm)
+"""The cases that are a `ControlProblem`."""
+
+stopping = _named(max_call, geometric_basket, strangle_basket)
+"""The cases that are a `StoppingProblem`."""
+
+cases: dict[str, Callable[..., Case]] = {**equations, **control, **stopping}
 """The name on the command line -> the function that makes the case; its signature says which parameters there are."""
 
 
