@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ..certificates import Model, Scheme, Trace, Visit, probe_of
 from ..statistics import Purpose, host_stream, stream
-from ..surrogates import AbstractSurrogate, Features, Frame, Smoothed, with_theta
+from ..surrogates import AbstractSurrogate, Features, Flowed, Frame, Smoothed, with_theta
 from ._base import AbstractMethod, Setting, State
 from .smoothing import Smoothing
 
@@ -30,7 +30,7 @@ class RandomFeatures(AbstractMethod):
     name = "features"
 
     def init(self, setting: Setting, base: AbstractSurrogate | None, y0: Float[np.ndarray, " n"]) -> State:
-        if not isinstance(base, Smoothed):
+        if not isinstance(base, Smoothed | Flowed):
             base = Smoothing().init(setting, None, y0).surrogate
         sample = late_points(setting, base, y0)
         frame = Frame.of(setting.problem, base, sample, host_stream(setting.seed, Purpose.frame, 1))

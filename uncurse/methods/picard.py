@@ -23,11 +23,8 @@ class MultilevelPicard(AbstractMethod):
         self.levels, self.samples = levels, samples
 
     def init(self, setting: Setting, base: AbstractSurrogate | None, y0: Float[np.ndarray, " n"]) -> State:
-        if not isinstance(base, Smoothed):
-            start = Smoothing().init(setting, None, y0).surrogate
-            assert isinstance(start, Smoothed)
-            base = start
-        return State(self._iterate(setting, base, 1), 1, self.levels <= 1)
+        smoothed = base if isinstance(base, Smoothed) else Smoothing().smoothed(setting)
+        return State(self._iterate(setting, smoothed, 1), 1, self.levels <= 1)
 
     def step(self, setting: Setting, state: State, y0: Float[np.ndarray, " n"]) -> State:
         assert isinstance(state.surrogate, Picard)

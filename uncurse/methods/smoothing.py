@@ -1,16 +1,15 @@
-"""The linear baseline: g smoothed over frozen noise; nothing is trained."""
+"""The closed-form baseline: g smoothed over frozen noise, then carried along f; nothing is trained."""
 
 import numpy as np
 from jaxtyping import Float
 
-from ..analysis import is_smooth_terminal
 from ..statistics import Purpose, host_stream
-from ..surrogates import AbstractSurrogate, Smoothed
+from ..surrogates import AbstractSurrogate, Flowed, Smoothed
 from ._base import AbstractMethod, Setting, State
 
 
 class Smoothing(AbstractMethod):
-    """uhat = mean of g(X_T) over J antithetic pairs of frozen normals.
+    """uhat = mean of g(X_T) over J antithetic pairs of frozen normals; for a smooth f(t, x, u), carried along y' = f.
 
     Args:
         pairs: J; by default 4 where g is smooth, and 32 where its trace shows a kink, since the gradient of max or min
@@ -23,9 +22,15 @@ class Smoothing(AbstractMethod):
         self.pairs = pairs
 
     def init(self, setting: Setting, base: AbstractSurrogate | None, y0: Float[np.ndarray, " n"]) -> State:
-        pairs = self.pairs or (4 if is_smooth_terminal(setting.problem) else 32)
-        surrogate = Smoothed.of(setting.problem, pairs, host_stream(setting.seed, Purpose.frame))
-        return State(surrogate, 0, True)
+        smoothed = self.smoothed(setting)
+        source = setting.source
+        reacts = source.uses_value and not source.uses_gradient and source.smooth
+        return State(Flowed.of(setting.problem, smoothed) if reacts else smoothed, 0, True)
 
     def step(self, setting: Setting, state: State, y0: Float[np.ndarray, " n"]) -> State:
         return state
+
+    def smoothed(self, setting: Setting) -> Smoothed:
+        """The answer to the equation without f."""
+        pairs = self.pairs or (4 if setting.source.smooth_terminal else 32)
+        return Smoothed.of(setting.problem, pairs, host_stream(setting.seed, Purpose.frame))

@@ -6,6 +6,7 @@ from ._continuation import StopRule as StopRule
 from ._features import Features as Features
 from ._features import with_theta as with_theta
 from ._feedback import Feedback as Feedback
+from ._flowed import Flowed as Flowed
 from ._frame import Frame as Frame
 from ._network import Layers as Layers
 from ._network import Network as Network

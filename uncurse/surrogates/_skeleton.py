@@ -9,6 +9,7 @@ from ._base import AbstractSurrogate
 from ._continuation import Continuation, StopRule
 from ._features import Features
 from ._feedback import Feedback
+from ._flowed import Flowed
 from ._minimiser import Minimiser
 from ._network import Network
 from ._picard import Picard
@@ -59,6 +60,10 @@ def of_equation(problem: ParabolicPDE, recipe: dict[str, Any]) -> AbstractSurrog
     kind = recipe.get("class")
     if kind == "Smoothed":
         return Smoothed.of(problem, int(recipe["pairs"]), rng)
+    if kind == "Flowed":
+        base = of_equation(problem, recipe["base"])
+        assert isinstance(base, Smoothed)
+        return Flowed.of(problem, base)
     if kind == "Features":
         return Features.skeleton(problem, of_equation(problem, recipe["base"]), recipe)
     if kind == "Network":
