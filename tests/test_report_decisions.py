@@ -68,9 +68,9 @@ def made(problem, policy, **changes) -> uc.Solution:
 def test_words_follow_the_class_of_the_problem(tmp_path):
     control, stopping = made(FLIGHT, Push()), made(option(1), Above(1.2, 1), guarantee=uc.Guarantee.two_sided)
     assert str(control).startswith("least cost = 1.000  in (unbounded, 1.010]    99 %, upper bound")
-    assert "\n  without control 2.0, 100 % away" in str(control)
+    assert "\n  without control 2.00, 100 % away" in str(control)
     assert "\n  stationarity    0.034: 0 where" in str(control)
-    assert str(stopping).startswith("best value = ") and "\n  last date only  2.0" in str(stopping)
+    assert str(stopping).startswith("best value = ") and "\n  last date only  2.00" in str(stopping)
     assert "stationarity" not in str(stopping)
     for solution in (control, stopping):
         solution.save(tmp_path / "answer")
