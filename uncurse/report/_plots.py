@@ -88,7 +88,7 @@ def check_writable(path: Any) -> None:
 
 
 def _draw_history(axes: "Axes", solution: "Solution") -> None:
-    """Bands for what was known when; each holds until the next is known. Where one end is open, a line for the other."""
+    """Bands for what was known when; each holds until the next is known. A line where only one end is known."""
     snapshots = [s for s in solution.history if np.isfinite(s.low).all() or np.isfinite(s.high).all()]
     last = max([solution.timing.total, *(s.seconds for s in snapshots)]) or 1.0
     ends = [s.seconds for s in snapshots[1:]] + [last] * bool(snapshots)
