@@ -115,6 +115,7 @@ def success_rate(
 
     if case.success is None or not isinstance(case.problem, ControlProblem):
         raise ValueError(f"the case {case.name!r} says nothing of success")
+    _checks.positive_integer("paths", paths)
     problem, passed = case.problem, 0
     run, words, steps = _controlled(problem, as_function(problem, policy))
     judge = jax.jit(jax.vmap(case.success))

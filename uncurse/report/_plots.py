@@ -88,20 +88,24 @@ def check_writable(path: Any) -> None:
 
 
 def _draw_history(axes: "Axes", solution: "Solution") -> None:
-    """Bands for what was known when; each holds until the next is known."""
-    snapshots = [s for s in solution.history if np.isfinite(s.low).all() and np.isfinite(s.high).all()]
+    """Bands for what was known when; each holds until the next is known. A line where only one end is known."""
+    snapshots = [s for s in solution.history if np.isfinite(s.low).all() or np.isfinite(s.high).all()]
     last = max([solution.timing.total, *(s.seconds for s in snapshots)]) or 1.0
     ends = [s.seconds for s in snapshots[1:]] + [last] * bool(snapshots)
     drawn = set()
     for snapshot, end in zip(snapshots, ends, strict=True):
         colour = STAGE_COLOURS.get(snapshot.stage, BLUE)
-        label = None if snapshot.stage in drawn else f"interval, {snapshot.stage}"
-        drawn.add(snapshot.stage)
         span = [snapshot.seconds, max(end, snapshot.seconds)]
         low, high = (float(np.ravel(end)[0]) for end in (snapshot.low, snapshot.high))
-        axes.fill_between(span, low, high, color=colour, alpha=0.28, linewidth=0, label=label)
-        for edge in (low, high):
-            axes.plot(span, [edge, edge], color=colour, linewidth=1.6, solid_capstyle="butt")
+        closed = math.isfinite(low) and math.isfinite(high)
+        words = "interval" if closed else "upper end" if math.isfinite(high) else "lower end"
+        label = None if snapshot.stage in drawn else f"{words}, {snapshot.stage}"
+        drawn.add(snapshot.stage)
+        if closed:
+            axes.fill_between(span, low, high, color=colour, alpha=0.28, linewidth=0, label=label)
+        for edge in (x for x in (low, high) if math.isfinite(x)):
+            axes.plot(span, [edge, edge], color=colour, linewidth=1.6, solid_capstyle="butt",
+                      label=None if closed else label)  # fmt: skip
     bottom, top = _vertical_limits(solution)
     axes.set_ylim(bottom, top)
     _draw_answer(axes, last, solution)
