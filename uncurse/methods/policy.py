@@ -15,8 +15,9 @@ from ..problems import ControlProblem
 from ..statistics import Purpose, draw_bits, host_stream, normal, stream
 from ..surrogates import Feedback, Quadratic, Trained
 
-BLOCK = 100         # steps of Adam; the rate falls to 0 within each block, so that training can stop after any
+BLOCK = 100         # steps of Adam in a block
 RATE = 1e-2         # of the first block; later ones divide it by 1 + round / 10
+MEMORY = 50         # steps that the policy in use is an average over, so that training can stop after any
 BATCH = 128         # paths a step; half as many where units share a network
 VISITS = 64         # paths that inputs and outputs are scaled with
 
@@ -25,7 +26,8 @@ VISITS = 64         # paths that inputs and outputs are scaled with
 class Training:
     """A policy with the state of its optimiser."""
 
-    policy: Trained
+    policy: Trained         # the average over the last steps: the one to use
+    latest: Trained
     moments: Any
     round: int = 0
 
@@ -50,7 +52,7 @@ def begin(
         base, states.mean(axis=(0, 1)), np.maximum(spread, 1e-3 * (spread.max() or 1.0)), scale, problem.horizon,
         own_states(problem), host_stream(seed, Purpose.training, 1),
     )
-    return Training(policy, _optimiser().init(_parameters(policy)))
+    return Training(policy, policy, _optimiser().init(_parameters(policy)))
 
 
 def step(
@@ -60,17 +62,18 @@ def step(
     """One block of training. `limit`: seconds on the clock of `time.perf_counter` after which it stops."""
     import time
 
-    policy, moments = training.policy, training.moments
+    policy, latest, moments = training.policy, training.latest, training.moments
     batch = BATCH // 2 if policy.own.shape[1] else BATCH
     paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), batch)], dtype=np.float32)
     for i in range(BLOCK):
         key = stream(seed, Purpose.training, 2, training.round)
         bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
-        rate = jnp.float32(RATE / (1 + training.round / 10) * (1 + np.cos(np.pi * i / BLOCK)) / 2)
-        policy, moments = _improve(problem, policy, value, moments, paths, bits, rate)
+        rate = jnp.float32(RATE / (1 + training.round / 10))
+        weight = jnp.float32(max(1 / (training.round * BLOCK + i + 1), 1 / MEMORY))
+        latest, policy, moments = _improve(problem, latest, policy, value, moments, paths, bits, rate, weight)
         if i % 10 == 9 and time.perf_counter() > limit:
             break
-    return Training(policy, moments, training.round + 1)
+    return Training(policy, latest, moments, training.round + 1)
 
 
 def _optimiser() -> optax.GradientTransformation:
@@ -107,8 +110,9 @@ def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
 
 @eqx.filter_jit
 def _improve(
-    problem: Any, policy: Trained, value: Quadratic, moments: Any, starts: Array, bits: Array, rate: Array
-) -> tuple[Trained, Any]:
+    problem: Any, policy: Trained, average: Trained, value: Quadratic, moments: Any, starts: Array, bits: Array,
+    rate: Array, weight: Array,
+) -> tuple[Trained, Trained, Any]:
     def loss(parameters: tuple) -> Array:
         trial = eqx.tree_at(_parameters, policy, parameters)
         one = lambda x, b: path_cost(problem, trial, value, x, b)      # noqa: E731
@@ -120,7 +124,8 @@ def _improve(
     updates, after = _optimiser().update(slope, moments)
     moved = jax.tree.map(lambda p, u: jnp.where(finite, p - rate * u, p), _parameters(policy), updates)
     moments = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, moments)
-    return eqx.tree_at(_parameters, policy, moved), moments
+    mean = jax.tree.map(lambda a, b: a + weight * (b - a), _parameters(average), moved)
+    return eqx.tree_at(_parameters, policy, moved), eqx.tree_at(_parameters, average, mean), moments
 
 
 @eqx.filter_jit
