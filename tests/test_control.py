@@ -358,3 +358,25 @@ def test_cases_of_the_zoo_are_complete(name, parameters, digits):
     for bad, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match=f"{first} must be"):
             uc.zoo.get(name, **{first: bad})
+
+
+def test_controls_that_cost_nothing_are_bounded_by_their_box():
+    """Modulus 0: the bound is the largest gain within the box, for a control that is pushed to its ends."""
+    cost = lambda t, x, a: x[0] ** 2 + 0.1 * jnp.abs(a[0])      # noqa: E731
+    problem = scalar(running_cost=cost, control_bounds=(-0.6, 0.6), steps=5)
+    known = grid_value(problem, np.linspace(-0.6, 0.6, 41), 1.0)
+    solution = uc.solve(problem, np.ones(1), rtol=2e-2, confidence=0.999, progress=False, throw=False, time_limit=30.0)
+    assert solution.guarantee is Guarantee.two_sided
+    assert solution.low - 2e-3 * known <= known <= solution.high + 2e-3 * known
+    assert solution.half_width < 0.2 * known
+
+
+def test_an_interrupt_while_training_gives_the_interval_so_far(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uncurse.methods.policy.step", stop)
+    case = uc.zoo.battery_fleet(batteries=2, steps=4)
+    solution = uc.solve(case.problem, case.at, progress=False)
+    assert solution.result is Result.interrupted
+    assert solution.low < solution.value < solution.high
