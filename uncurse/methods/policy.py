@@ -18,7 +18,7 @@ from ..surrogates import Feedback, Quadratic, Trained
 BLOCK = 100         # steps of Adam in a block
 RATE = 1e-2         # of the first block; later ones divide it by 1 + round / 10
 MEMORY = 50         # steps that the policy in use is an average over, so that training can stop after any
-BATCH = 128         # paths a step; half as many where units share a network
+BATCH = 128         # paths a step
 VISITS = 64         # paths that inputs and outputs are scaled with
 
 
@@ -63,13 +63,14 @@ def step(
     import time
 
     policy, latest, moments = training.policy, training.latest, training.moments
-    batch = BATCH // 2 if policy.own.shape[1] else BATCH
+    # Units that share a network teach it all at once: fewer paths a step, and more steps in a block.
+    batch, block, memory = (BATCH // 4, 2 * BLOCK, 2 * MEMORY) if policy.own.shape[1] else (BATCH, BLOCK, MEMORY)
     paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), batch)], dtype=np.float32)
-    for i in range(BLOCK):
+    for i in range(block):
         key = stream(seed, Purpose.training, 2, training.round)
         bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
         rate = jnp.float32(RATE / (1 + training.round / 10))
-        weight = jnp.float32(max(1 / (training.round * BLOCK + i + 1), 1 / MEMORY))
+        weight = jnp.float32(max(1 / (training.round * block + i + 1), 1 / memory))
         latest, policy, moments = _improve(problem, latest, policy, value, moments, paths, bits, rate, weight)
         if i % 10 == 9 and time.perf_counter() > limit:
             break
