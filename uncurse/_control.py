@@ -19,6 +19,7 @@ from .certificates.branched import Branched, chosen, interval, split
 from .certificates.control_linear_quadratic import linear_quadratic
 from .methods import policy as training
 from .methods import riccati
+from .methods.feedback import feedbacks
 from .problems import ControlProblem
 from .report._record import record_of
 from .statistics import Moments, Purpose, stream
@@ -102,8 +103,10 @@ class Control:
 
     def _propose(self) -> None:
         """Feedback first; a network on top of it for as long as that narrows the interval."""
+        self.request.progress.stage("Riccati")
+        assert self.decision is not None
         with self.request.clock.stage("train"):
-            starts = self._candidates()
+            starts = feedbacks(self.problem, self.decision.quadratic, self.request.points.mean(axis=0))
         for policy, value, name in starts:
             self._keep(self._assess(policy, value, name))
         if self.best is None:
@@ -127,30 +130,6 @@ class Control:
             if self._enough():
                 return
         self.reason = "training no longer paid"
-
-    def _candidates(self) -> list[tuple[Feedback, Quadratic, str]]:
-        """Feedback from Riccati's recursion: of the problem itself without its bounds, or along a noise-free path."""
-        problem, found = self.problem, []
-        n, d = problem.steps, problem.dim
-        assert self.decision is not None
-        self.request.progress.stage("Riccati")
-        if self.decision.quadratic:
-            try:
-                lq = riccati.solve_lq(replace(problem, control_bounds=None))
-            except ValueError:      # without its bounds the cost is unbounded below
-                lq = None
-            if lq is not None:
-                value = Quadratic.of(lq.P, lq.p, lq.c, problem.step)
-                policy = Feedback.of(problem, np.zeros((n, d)), -lq.k, -lq.K)
-                return [(policy, value, "Riccati, kept within the bounds")]
-        near = riccati.linearised(problem, self.request.points.mean(axis=0))
-        if np.isfinite(near.cost):
-            slope = near.p - np.einsum("kij,kj->ki", near.P, near.states)
-            level = near.togo - np.einsum("ki,ki->k", near.p + slope, near.states) / 2
-            value = Quadratic.of(near.P, slope, level, problem.step)
-            policy = Feedback.of(problem, near.states, near.controls, near.gains)
-            found.append((policy, value, "feedback along a noise-free path"))
-        return found
 
     def _idle(self) -> Feedback:
         n, d, m = self.problem.steps, self.problem.dim, self.problem.control_dim
