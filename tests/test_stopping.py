@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import equinox as eqx
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -264,6 +265,8 @@ def test_a_basket_with_a_known_value(tmp_path):
     assert (again.low, again.high) == (solution.low, solution.high)
     assert again.policy(0.5, np.stack([deep, out])).tolist() == [True, False]
     assert float(again.field(0.3, case.at)) == float(solution.field(0.3, case.at))
+    exported = jax.export.deserialize(bytearray(policy.export()))
+    assert exported.call(np.float32([0.5, 0.5]), np.stack([deep, out]).astype(np.float32)).tolist() == [True, False]
     assert "inside" in str(solution) and "last date only" in str(solution) and solution.stats["method"] == "features"
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from ..problems import StoppingProblem
 from ..processes import AbstractProcess
 from ..statistics import normal, shifted_net
-from ..surrogates import Continuation, Nodes, StopRule
+from ..surrogates import Continuation, Nodes
 
 Point = Float[Array, " d"]
 Scalar = Float[Array, ""]
@@ -72,12 +72,9 @@ class Walk(eqx.Module):
         coarse: bool = False,
     ) -> Scalar:
         """The mean of a function of the next date's point, over the net: unbiased for a random shift."""
-        xi = normal(self.net + shift)
-
-        def pair(xi: Array) -> Array:
-            return function(self.advance(k, x, xi, coarse)) + function(self.advance(k, x, -xi, coarse))
-
-        return jnp.mean(jax.vmap(pair)(xi)) / 2
+        half = normal(self.net + shift)
+        xi = jnp.concatenate([half, -half])
+        return jnp.mean(jax.vmap(lambda xi: function(self.advance(k, x, xi, coarse)))(xi))
 
     def ahead(self, surrogate: Continuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
         """Q_k."""
@@ -101,7 +98,7 @@ class Outcome(NamedTuple, Generic[Entry]):
 
 
 class _State(NamedTuple):
-    """A path at a date."""
+    """A path as it comes to a date; the martingale still lacks v there."""
 
     x: Float[Array, "paths d"]
     martingale: Float[Array, " paths"]
@@ -115,24 +112,31 @@ def run_dates(
     walk: Walk, surrogate: Continuation, starts: Float[Array, "paths d"], bits: UInt32[Array, "dates paths words"]
 ) -> Outcome[Float[Array, " paths"]]:
     """Run the rule of the surrogate, and the martingale, along the paths."""
-    nodes, rule, last = walk.nodes, StopRule(surrogate), jnp.asarray(walk.nodes.last)
+    nodes, last = walk.nodes, jnp.asarray(walk.nodes.last)
 
-    def decide(k: Index, s: _State) -> _State:
-        gain = jax.vmap(nodes.reward, (None, 0))(k, s.x) - s.martingale
-        now = jax.vmap(rule.at_date, (None, 0))(k, s.x) & ~s.stopped
-        best = jnp.where(nodes.may_stop[k], jnp.maximum(s.best, gain), s.best)
-        return s._replace(stopped=s.stopped | now, earned=jnp.where(now, gain, s.earned), best=best)
+    def at_date(s: _State, stop: Array, may: Array, reward: Array, value: Array) -> _State:
+        m = s.martingale + value
+        now = stop & ~s.stopped
+        best = jnp.where(may, jnp.maximum(s.best, reward - m), s.best)
+        return s._replace(
+            martingale=m, stopped=s.stopped | stop, earned=jnp.where(now, reward - m, s.earned), best=best
+        )
 
     def interval(s: _State, inputs: tuple[Array, Array]) -> tuple[_State, None]:
         k, bits = inputs
-        s, shift = decide(k, s), bits[:, walk.words :]
+        reward, on = jax.vmap(surrogate.choices, (None, 0))(k, s.x)
+        stop = jax.vmap(nodes.stops, (None, 0, 0))(k, reward, on)
+        value = jnp.where(k > 0, jnp.where(stop, reward, on), 0.0)
+        s, shift = at_date(s, stop, nodes.may_stop[k], reward, value), bits[:, walk.words :]
         ahead = jax.vmap(walk.ahead, (None, None, 0, 0))(surrogate, k, s.x, shift)
         change = jax.vmap(walk.step_change, (None, None, 0, 0))(surrogate, k, s.x, shift)
         x = jax.vmap(walk.advance, (None, 0, 0))(k, s.x, normal(bits[:, : walk.words]))
-        m = s.martingale + jax.vmap(surrogate.worth, (None, 0))(k + 1, x) - ahead
-        return s._replace(x=x, martingale=m, step=s.step + jnp.where(s.stopped, 0.0, change)), None
+        step = s.step + jnp.where(s.stopped, 0.0, change)
+        return s._replace(x=x, martingale=s.martingale - ahead, step=step), None
 
     zero = jnp.zeros(starts.shape[0], dtype=starts.dtype)
     start = _State(starts, zero, zero > 1, zero, zero - jnp.inf, zero)
-    end = decide(last, jax.lax.scan(interval, start, (jnp.arange(nodes.last), bits))[0])
-    return Outcome(end.earned, end.best, jax.vmap(nodes.reward, (None, 0))(last, end.x), end.step)
+    s = jax.lax.scan(interval, start, (jnp.arange(nodes.last), bits))[0]
+    reward = jax.vmap(nodes.reward, (None, 0))(last, s.x)
+    end = at_date(s, zero == 0, nodes.may_stop[last], reward, reward)
+    return Outcome(end.earned, end.best, reward, end.step)

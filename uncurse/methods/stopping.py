@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt32
 from ..certificates import Walk, rows_for
 from ..problems import StoppingProblem
 from ..statistics import Purpose, draw_bits, host_stream, normal, stream
-from ..surrogates import Continuation, Nodes, StopRule, Summary
+from ..surrogates import Continuation, Nodes, Summary
 
 RIDGE = 1e-5                # relative to the diagonal of the normal equations
 ENTRIES = 2**25             # numbers in the paths of one round, at most
@@ -130,10 +130,8 @@ def _normal_equations(
 @eqx.filter_jit
 def _remainder(surrogate: Continuation, k: Array, x: Array, target: Array) -> Array:
     """Y_k - v_k: what the rule earns from date k on, less the surrogate."""
-    rule = StopRule(surrogate)
-
     def one(x: Array, target: Array) -> Array:
-        earned = jnp.where(rule.at_date(k, x), surrogate.nodes.reward(k, x), target)
-        return earned - surrogate.worth(k, x)
+        reward, on = surrogate.choices(k, x)
+        return jnp.where(surrogate.nodes.stops(k, reward, on), 0.0, target - on)
 
     return jax.vmap(one)(x, target)

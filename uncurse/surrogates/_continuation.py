@@ -60,10 +60,12 @@ class Continuation(AbstractSurrogate):
 
     def worth(self, k: Index, x: Point) -> Scalar:
         """max(reward, C_k) at date k, and the reward at the last."""
-        reward = self.nodes.reward(k, x)
-        on = self.going_on(jnp.minimum(k, self.nodes.last - 1), x)
-        stop = jnp.where(self.nodes.may_stop[k], jnp.maximum(reward, on), on)
-        return jnp.where(k == self.nodes.last, reward, stop)
+        reward, on = self.choices(k, x)
+        return jnp.where((k == self.nodes.last) | self.nodes.stops(k, reward, on), reward, on)
+
+    def choices(self, k: Index, x: Point) -> tuple[Scalar, Scalar]:
+        """What stopping at date k pays, and what going on is worth."""
+        return self.nodes.reward(k, x), self.going_on(jnp.minimum(k, self.nodes.last - 1), x)
 
     def value(self, t: Scalar, x: Point) -> Scalar:
         nodes = self.nodes
@@ -92,7 +94,7 @@ class StopRule(AbstractRule):
 
     @property
     def dim(self) -> int:
-        return self.continuation.summary.origin.shape[0]
+        return self.continuation.summary.process.dim
 
     def stop(self, t: Scalar, x: Point) -> Bool[Array, ""]:
         nodes = self.continuation.nodes
@@ -102,9 +104,8 @@ class StopRule(AbstractRule):
 
     def at_date(self, k: Index, x: Point) -> Bool[Array, ""]:
         """The decision at date k."""
-        c = self.continuation
-        better = c.nodes.reward(k, x) > c.going_on(jnp.minimum(k, c.nodes.last - 1), x)
-        return (c.nodes.may_stop[k] & better) | (k == c.nodes.last)
+        nodes = self.continuation.nodes
+        return nodes.stops(k, *self.continuation.choices(k, x)) | (k == nodes.last)
 
     def recipe(self) -> dict[str, Any]:
         return {"class": "StopRule", "continuation": self.continuation.recipe()}

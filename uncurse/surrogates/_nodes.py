@@ -38,3 +38,7 @@ class Nodes(eqx.Module):
         """What stopping at date k pays, in money of t = 0."""
         t = self.times[k]
         return jnp.exp(-self.discount * t) * self.payoff(t, x)
+
+    def stops(self, k: Index, reward: Scalar, going_on: Scalar) -> Bool[Array, ""]:
+        """Whether to stop at date k, before the last: one may, and it pays more than going on."""
+        return self.may_stop[k] & (reward > going_on)

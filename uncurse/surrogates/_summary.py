@@ -74,11 +74,10 @@ class Summary(eqx.Module):
         times, rest = self.nodes.times, jnp.zeros_like(x)
         dt = jnp.maximum(times[end] - times[k], 1e-7 * times[-1])
 
-        def pair(xi: Array) -> Array:
-            up, down = (self.process.step(times[k], x, dt, sign * xi, rest)[0] for sign in (1.0, -1.0))
-            return self.nodes.reward(end, up) + self.nodes.reward(end, down)
+        def one(xi: Array) -> Scalar:
+            return self.nodes.reward(end, self.process.step(times[k], x, dt, xi, rest)[0])
 
-        return jnp.mean(jax.vmap(pair)(self.noise)) / 2
+        return jnp.mean(jax.vmap(one)(jnp.concatenate([self.noise, -self.noise])))
 
     @staticmethod
     def of(problem: StoppingProblem, nodes: Nodes, sample: Float[np.ndarray, "dates m d"],
