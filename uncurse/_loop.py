@@ -108,7 +108,11 @@ class Run:
                 state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
             block = self._working - begin
-            while self._keep(proposal) and not proposal.state.finished:
+            poor = 0        # blocks in a row that gained little: one may be bad luck
+            while True:
+                poor = 0 if self._keep(proposal) else poor + 1
+                if poor > 1 or proposal.state.finished:
+                    break
                 if self._enough(block):
                     return
                 begin, y0 = self._working, proposal.y0

@@ -12,10 +12,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from . import _checks
 from ._solution import Estimate
-from .certificates import rows_for
 from .problems import ControlProblem, StoppingProblem
 from .statistics import Purpose, draw_bits, normal, stream
-from .surrogates import AbstractPolicy, AbstractRule
 
 if TYPE_CHECKING:
     from .zoo import Case
@@ -130,6 +128,8 @@ def success_rate(
 
 def as_function(problem: ControlProblem | StoppingProblem, policy: Any) -> Callable[[Array, Array], Array]:
     """The policy for one point, its shape checked."""
+    from .surrogates import AbstractPolicy, AbstractRule
+
     if isinstance(policy, AbstractPolicy):
         function: Any = policy.control
     elif isinstance(policy, AbstractRule):
@@ -153,6 +153,8 @@ def _chunks(
     run: Runner, words: int, steps: int, dim: int, start: Float[np.ndarray, " d"], paths: int, path: tuple[int, int]
 ) -> Iterator[tuple[Array, ...]]:
     """Whole paths, some at a time."""
+    from .certificates import rows_for
+
     rows = min(rows_for(max(dim, words), steps, 2**23), 2 ** int(np.ceil(np.log2(paths))))
     key = stream(path[0], Purpose.simulation, path[1])
     for first in range(0, paths, rows):

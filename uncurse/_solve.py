@@ -1,6 +1,7 @@
 """solve(): propose while that pays, then certify with frozen parameters and fresh paths."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -8,12 +9,13 @@ from jaxtyping import ArrayLike
 
 from . import _checks
 from ._devices import interrupts
-from ._loop import Run
 from ._request import Request
 from ._solution import Result, Solution, ToleranceNotMetError
-from .methods import AbstractMethod, plan
 from .problems import ControlProblem, Problem, StoppingProblem
 from .report import Progress
+
+if TYPE_CHECKING:
+    from .methods import AbstractMethod
 
 
 def solve(
@@ -23,7 +25,7 @@ def solve(
     rtol: float = 1e-3,
     atol: float = 0.0,
     confidence: float = 0.99,
-    method: str | AbstractMethod | None = None,
+    method: "str | AbstractMethod | None" = None,
     seed: int = 0,
     time_limit: float | None = None,
     progress: bool = True,
@@ -77,7 +79,7 @@ def solve(
 
 
 def _runner(problem: Problem, request: Request) -> Callable[[], Solution]:
-    """What solves this class of problems, with the method checked."""
+    """What solves this class of problems, with the method checked. `import uncurse` does not wait for it."""
     if isinstance(problem, ControlProblem):
         from ._control import Control
 
@@ -86,4 +88,7 @@ def _runner(problem: Problem, request: Request) -> Callable[[], Solution]:
         from ._stopping import Stopping
 
         return Stopping.of(problem, request).go
+    from ._loop import Run
+    from .methods import plan
+
     return Run(problem, request, plan(request.method)).go

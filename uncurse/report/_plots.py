@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _decisions, _numbers
+from . import _numbers
 from ._text import headline, reference_of, tolerance, uncertainty, words_of, worst_part
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def plot(solution: "Solution", path: Any = None) -> "Figure":
     """
     if path is not None:
         check_writable(path)
+    from . import _decisions
+
     tall = _decisions.drawable(solution)
     figure = _figure(9.6 if tall else 5.0)
     rows = figure.add_gridspec(2, 1, height_ratios=(1.0, 1.15), hspace=0.03) if tall else None
