@@ -18,7 +18,7 @@ demo: $(VENV)/.has-plot
 	$(BIN)/uncurse solve hjb --plot demo.png
 
 test: $(VENV)/.has-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.has-dev
 	$(BIN)/ruff check uncurse tests examples benchmarks

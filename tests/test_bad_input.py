@@ -265,7 +265,7 @@ def test_points_and_tolerances_are_checked(at, rtol, confidence):
         raise Stop
 
     patch = pytest.MonkeyPatch()
-    patch.setattr("uncurse._solve.Run.go", stop)
+    patch.setattr("uncurse._loop.Run.go", stop)
     try:
         uc.solve(PLAIN, at, rtol=rtol, confidence=confidence, progress=False)
     except (ValueError, TypeError) as error:

@@ -222,12 +222,12 @@ def test_out_of_time_the_interval_is_still_honest():
     )
     truth = quadrature.hopf_cole(lambda r: np.log((1 + r**2) / 2), dim=d, horizon=1.0, strength=strength).value
     with pytest.raises(uc.ToleranceNotMetError, match="time") as caught:
-        solve(problem, np.zeros(d), rtol=1e-7, time_limit=0.5)
+        solve(problem, np.zeros(d), rtol=3e-6, time_limit=0.5)
     solution = caught.value.solution
     assert solution.result is Result.time_limit and solution.result.advice in str(caught.value)
-    assert solution.low <= truth <= solution.high and solution.half_width > 1e-7 * abs(solution.value)
+    assert solution.low <= truth <= solution.high and solution.half_width > 3e-6 * abs(solution.value)
     assert " nan" not in str(solution).lower()
-    again = solve(problem, np.zeros(d), rtol=1e-7, time_limit=0.5, throw=False)
+    again = solve(problem, np.zeros(d), rtol=3e-6, time_limit=0.5, throw=False)
     assert again.result is Result.time_limit and again.low <= truth <= again.high
 
 

@@ -308,10 +308,10 @@ class Control:
             return Result.not_finite
         if met:
             return Result.tolerance_met
-        if cost.heavy.any():
-            return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
+        if cost.heavy.any() and whole:
+            return Result.heavy_tailed
         if not whole or self.hurried or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
         limited = bounds.budget["policy gap"] > 0.5 * allowed(bounds.value, self.request.tolerance)
