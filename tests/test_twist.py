@@ -101,3 +101,16 @@ def test_twisting_takes_most_of_what_frozen_steps_leave():
     chunks = (s.pilot(surrogate, y0, stream(0, Purpose.pilot, 1), 4096) for s in (twist, frozen))
     small, large = (c.fine.total.astype(np.float64).var() for c in chunks)
     assert small < 0.2 * large
+
+
+def test_histories_are_bounded_by_memory(monkeypatch):
+    """A sample with its history holds no more than it may, but a chunk at least."""
+    case = uc.zoo.hjb(dim=50)
+    sampler = setting_of(case.problem, case.at).sampler
+    surrogate = Wrong(0.0, 0.0)
+    y0, key = np.array([case.reference]), stream(0, Purpose.training, 0)
+    assert len(sampler.visited(surrogate, y0, key, 1500).point) == 1536
+    monkeypatch.setattr("uncurse.certificates._sampling.HISTORY", 4 * 10 * 50 * 600)
+    assert len(sampler.visited(surrogate, y0, key, 1500).point) == 1024
+    monkeypatch.setattr("uncurse.certificates._sampling.HISTORY", 1)
+    assert len(sampler.visited(surrogate, y0, key, 1500).point) == 512

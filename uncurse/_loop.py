@@ -43,6 +43,7 @@ class _Proposal:
     y0: PerPoint
     offer: Offer
     seconds: float              # predicted for the certificate; inf where no number of paths will do
+    spare: float                # of these, what a perfect surrogate would save: the smallest sample has its price too
     variance: float             # relative scatter of S, the worst point: what training reduces
     proved_bias: float          # of the best proved certificate, over the tolerance
 
@@ -155,7 +156,7 @@ class Run:
         assert self.best is not None
         spent, seconds = self.request.clock.elapsed, self.best.seconds
         waiting = self.best.promising and self.request.clock.spent.get("train", 0.0) < FOR_PROOF
-        if SAVING * seconds <= price and not waiting:
+        if SAVING * self.best.spare <= price and not waiting:
             self.reason = f"certifying takes {_about(seconds)}, more training {_about(price)}"
         elif spent + min(seconds, 0.5 * self.request.limit) > self.request.limit:
             self.reason = "the time limit left no room for more training"
@@ -171,6 +172,7 @@ class Run:
         chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         seconds = np.inf if offer.count is None else max(offer.count, self._fewest) * len(y0) * rate
+        spare = seconds - self._fewest * len(y0) * rate
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
         relative = float(np.max(spread / allowed(y0, self.request.tolerance)))
         self.history.append(Snapshot(self.request.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
@@ -180,7 +182,7 @@ class Run:
             "at_seconds": self.request.clock.elapsed,
         })
         self._show(offer.bounds, None, method.name)
-        return _Proposal(method, state, setting, y0, offer, seconds, relative, proved_bias)
+        return _Proposal(method, state, setting, y0, offer, seconds, spare, relative, proved_bias)
 
     def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
         """y0 such that E S = y0, to within its scatter."""

@@ -22,6 +22,7 @@ from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, twin, w
 from .step import coarsen
 
 VISITED = 2048      # paths with their history in one sample, or some more
+HISTORY = 2**28     # numbers that such a sample may hold, or one chunk's if that is more
 
 Coupled = tuple[Columns[Float[Array, "..."]], Columns[Float[Array, "..."]] | None]
 
@@ -107,16 +108,17 @@ class Sampler:
         self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], count: int = VISITED,
         branches: np.random.Generator | None = None,
     ) -> "Visited":
-        """At least `count` paths with their history: what methods learn from.
+        """At least `count` paths with their history, fewer where memory would not hold them: what methods learn from.
 
         With `branches`, paths come in pairs of neighbours that are one path before a step chosen at random, and
         independent after it.
         """
         paths, sets = self.block * self.width, []
+        count = min(count, HISTORY // (4 * self.scheme.steps * self.model.process.dim))
         at = np.resize(np.repeat(np.arange(len(self.starts)), 2), paths)
         starts = jnp.asarray(self.starts[at].astype(np.float32))
         values = jnp.asarray(y0[at].astype(np.float32))
-        for round_ in range(-(-count // paths)):
+        for round_ in range(max(-(-count // paths), 1)):
             bits = self._bits(key, round_, 0)
             branch = np.zeros(paths, dtype=np.int64)
             if branches is not None:
