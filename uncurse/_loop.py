@@ -346,7 +346,7 @@ class Run:
                     key = stream(self.request.seed, Purpose.certificate, attempt, 1)
                     moments = next(sampler.moments(proposal.surrogate, y0, key, 1, certificate))
         assert moments is not None
-        return _rounded(certificate.bounds(moments, y0, self.request.z)), moments, complete
+        return _rounded(certificate.bounds(moments, y0, self.request.z), self.problem.dim), moments, complete
 
     # --- reporting
 
@@ -384,9 +384,10 @@ def _growth(bounds: Bounds, moments: Moments) -> float:
     return float(np.clip(1.5 * FEW * carried.max(initial=0.0) / moments.count, 1.5, MOST_GROWTH))
 
 
-def _rounded(bounds: Bounds) -> Bounds:
-    """The interval widened by what paths in single precision can carry: a few units in the last place of the value."""
-    rounding = 4 * np.finfo(np.float32).eps * np.abs(bounds.value)
+def _rounded(bounds: Bounds, dim: int) -> Bounds:
+    """The interval widened by what paths in single precision can carry: a few units in the last place of the value, and
+    the rounding of sums over all coordinates, which grows like the root of their number."""
+    rounding = max(4.0, 0.4 * np.sqrt(dim)) * np.finfo(np.float32).eps * np.abs(bounds.value)
     budget = {**bounds.budget, "rounding": rounding}
     return Bounds(bounds.value, bounds.low - rounding, bounds.high + rounding, budget, bounds.guarantee)
 
