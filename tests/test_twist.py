@@ -91,7 +91,7 @@ def test_any_surrogate_gives_the_same_average(strength, process):
 
 
 def test_twisting_takes_most_of_what_frozen_steps_leave():
-    """Ten steps, the baseline as surrogate: at least a factor of 5 in the variance; 50 was seen."""
+    """Ten steps, the baseline as surrogate: at least a factor of 5 in the variance."""
     case = uc.zoo.hjb(dim=50, strength=5.0)
     setting = setting_of(case.problem, case.at)
     y0 = np.array([case.reference])

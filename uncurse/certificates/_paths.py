@@ -144,7 +144,7 @@ class Visit(NamedTuple):
 
     q: Float[Array, "... d"]        # the surrogate's gradient in the chart
     dy: Float[Array, "... d"]       # Sigma dW over the step, in the chart
-    line: Float[Array, "... d"]
+    line: Float[Array, "... d"]     # no entries where steps are not twisted
     bend: Float[Array, "..."]
     spin: Float[Array, "..."]
 
@@ -319,7 +319,7 @@ def _step(
         slope_u2, slope_z2, slope_x2, c, tilt, lag,
     )
     zero = jnp.zeros_like(y)
-    return end, Visit(q, dy, jnp.zeros_like(q), zero, zero)
+    return end, Visit(q, dy, jnp.zeros(0, q.dtype), zero, zero)
 
 
 def _twisted_step(

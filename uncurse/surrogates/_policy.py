@@ -15,72 +15,60 @@ from ._base import Point, Scalar
 PLATFORMS = ("cpu", "cuda")     # that an exported policy runs on
 
 
-class AbstractPolicy(eqx.Module):
-    """a = pi(t, x), for one point, within the control bounds."""
+class _AbstractDecision(eqx.Module):
+    """What policies and stopping rules share: one function of a point, at many points or exported."""
 
     @property
     @abc.abstractmethod
     def dim(self) -> int:
         """Number d of coordinates of x."""
+
+    @abc.abstractmethod
+    def decide(self, t: Scalar, x: Point) -> Array:
+        """What to do at (t, x)."""
+
+    @abc.abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """What is needed, besides the problem, to build one of the same shape; fit for JSON."""
+
+    def __call__(self, t: ArrayLike, x: ArrayLike) -> Array:
+        """The decision at (t, x): x is (d,) or (n, d), t a number or (n,)."""
+        return over_points(self, type(self).decide, t, x, "policy")
+
+    def export(self, path: Any = None) -> bytes:
+        """The policy as StableHLO, for use without uncurse: see `docs/decisions_in_use.md`.
+
+        `jax.export.deserialize(data).call(t, x)` calls it, t (n,) and x (n, d) in single precision, for any n.
+
+        Args:
+            path: where to write the bytes; None only returns them.
+
+        Raises:
+            ImportError: flatbuffers is missing: pip install 'uncurse[io]'.
+        """
+        return exported(self, type(self).decide, self.dim, path)
+
+
+class AbstractPolicy(_AbstractDecision):
+    """a = pi(t, x), for one point, within the control bounds."""
 
     @abc.abstractmethod
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
         """The control at (t, x)."""
 
-    @abc.abstractmethod
-    def recipe(self) -> dict[str, Any]:
-        """What is needed, besides the problem, to build a policy of the same shape; fit for JSON."""
-
-    def __call__(self, t: ArrayLike, x: ArrayLike) -> Float[Array, "*points m"]:
-        """pi at (t, x): x is (d,) or (n, d), t a number or (n,)."""
-        return over_points(self, type(self).control, t, x, "policy")
-
-    def export(self, path: Any = None) -> bytes:
-        """The policy as StableHLO, for use without uncurse: see `docs/decisions_in_use.md`.
-
-        `jax.export.deserialize(data).call(t, x)` calls it, t (n,) and x (n, d) in single precision, for any n.
-
-        Args:
-            path: where to write the bytes; None only returns them.
-
-        Raises:
-            ImportError: flatbuffers is missing: pip install 'uncurse[io]'.
-        """
-        return exported(self, type(self).control, self.dim, path)
+    def decide(self, t: Scalar, x: Point) -> Float[Array, " m"]:
+        return self.control(t, x)
 
 
-class AbstractRule(eqx.Module):
+class AbstractRule(_AbstractDecision):
     """Stop or go on at (t, x), for one point; t is one of the dates."""
-
-    @property
-    @abc.abstractmethod
-    def dim(self) -> int:
-        """Number d of coordinates of x."""
 
     @abc.abstractmethod
     def stop(self, t: Scalar, x: Point) -> Bool[Array, ""]:
         """True where the rule stops."""
 
-    @abc.abstractmethod
-    def recipe(self) -> dict[str, Any]:
-        """What is needed, besides the problem, to build a rule of the same shape; fit for JSON."""
-
-    def __call__(self, t: ArrayLike, x: ArrayLike) -> Bool[Array, "*points"]:
-        """The rule at (t, x): x is (d,) or (n, d), t a number or (n,)."""
-        return over_points(self, type(self).stop, t, x, "policy")
-
-    def export(self, path: Any = None) -> bytes:
-        """The policy as StableHLO, for use without uncurse: see `docs/decisions_in_use.md`.
-
-        `jax.export.deserialize(data).call(t, x)` calls it, t (n,) and x (n, d) in single precision, for any n.
-
-        Args:
-            path: where to write the bytes; None only returns them.
-
-        Raises:
-            ImportError: flatbuffers is missing: pip install 'uncurse[io]'.
-        """
-        return exported(self, type(self).stop, self.dim, path)
+    def decide(self, t: Scalar, x: Point) -> Bool[Array, ""]:
+        return self.stop(t, x)
 
 
 def over_points(module: eqx.Module, function: Any, t: ArrayLike, x: ArrayLike, name: str) -> Array:
