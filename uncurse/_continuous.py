@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from ._loop import Run
 from ._request import Request
 from ._solution import Solution
-from .analysis._control import _Costs
+from .analysis._control import Costs
 from .analysis._elements import elements_in
 from .methods import plan
 from .problems import ControlProblem, ParabolicPDE, SourceBounds
@@ -60,7 +60,7 @@ class Limit:
             raise ValueError("the continuous limit needs a drift that is affine in the control; leave out `continuous`")
         if problem.controls_noise and not elements_in(problem.sigma, chosen).independent.all():
             raise ValueError("the continuous limit needs a volatility without control; leave out `continuous`")
-        costs = _Costs(problem, np.zeros(d, bool), points)
+        costs = Costs(problem, np.zeros(d, bool), points)
         if not costs.control_curvature_fixed or len(costs.times()) > 1:
             raise ValueError(
                 "the continuous limit needs a running_cost that is quadratic in the control, with constant curvature; "

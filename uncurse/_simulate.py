@@ -130,10 +130,8 @@ def as_function(problem: ControlProblem | StoppingProblem, policy: Any) -> Calla
     """The policy for one point, its shape checked."""
     from .surrogates import AbstractPolicy, AbstractRule
 
-    if isinstance(policy, AbstractPolicy):
-        function: Any = policy.control
-    elif isinstance(policy, AbstractRule):
-        function = policy.stop
+    if isinstance(policy, AbstractPolicy | AbstractRule):
+        function: Any = policy.decide
     elif callable(policy):
         function = policy
     else:
@@ -164,15 +162,14 @@ def _chunks(
 
 def _controlled(problem: ControlProblem, policy: Callable[[Array, Array], Array]) -> tuple[Runner, int, int]:
     """start (d,), bits (steps, rows, words) -> states, controls, costs of every step and the end; words; steps."""
-    h, d, m = problem.step, problem.dim, problem.control_dim
-    shape = jax.eval_shape(problem.sigma, *(jax.ShapeDtypeStruct(s, np.float32) for s in ((), (d,), (m,)))).shape
+    from .certificates._controlled import move, noise_dim
+
+    h = problem.step
 
     def one(x: Array, t: Array, bits: Array) -> tuple[Array, Array, Array]:
         a = problem.clip(policy(t, x))
-        sigma, xi = problem.sigma(t, x, a), normal(bits)
-        noise = sigma @ xi if sigma.ndim == 2 else sigma * xi
-        moved = x + problem.drift(t, x, a) * h + noise * np.sqrt(h)
-        return moved.astype(x.dtype), a.astype(x.dtype), problem.running_cost(t, x, a) * h
+        mean, noise, _ = move(problem, t, x, a, normal(bits))
+        return (mean + noise).astype(x.dtype), a.astype(x.dtype), problem.running_cost(t, x, a) * h
 
     @jax.jit
     def run(start: Array, bits: Array) -> tuple[Array, Array, Array]:
@@ -186,7 +183,7 @@ def _controlled(problem: ControlProblem, policy: Callable[[Array, Array], Array]
         costs = jnp.concatenate([costs, jax.vmap(problem.terminal_cost)(end)[None]])
         return states.swapaxes(0, 1), controls.swapaxes(0, 1), costs.T
 
-    return run, shape[1] if len(shape) == 2 else d, problem.steps
+    return run, noise_dim(problem), problem.steps
 
 
 def _stopped(problem: StoppingProblem, rule: Callable[[Array, Array], Array]) -> tuple[Runner, int, int]:

@@ -3,4 +3,3 @@
 from ._source import Bound as Bound
 from ._source import Source as Source
 from ._source import analyse as analyse
-from ._source import is_smooth_terminal as is_smooth_terminal

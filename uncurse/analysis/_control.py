@@ -50,7 +50,7 @@ def analyse_control(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -
     affine = bool(drift.affine[controlled].all() and _rows(sigma.affine, d)[controlled].all())
     low, high = (-np.inf, np.inf) if problem.control_bounds is None else problem.control_bounds
     bounded = bool(np.isfinite(low).all() and np.isfinite(high).all())
-    costs = _Costs(problem, controlled, points)
+    costs = Costs(problem, controlled, points)
     convex, modulus = _convexity(costs, affine)
     running = elements_in(problem.running_cost, [np.asarray(False), np.ones(d, bool), yes])
     terminal = elements_in(problem.terminal_cost, [np.ones(d, bool)])
@@ -87,12 +87,12 @@ def _is_quadratic(problem: ControlProblem) -> bool:
         return False
     if not elements_in(problem.sigma, everything).independent.all():
         return False
-    whole = _Costs(problem, np.ones(d, bool), np.zeros((1, d)))
+    whole = Costs(problem, np.ones(d, bool), np.zeros((1, d)))
     return whole.running_fixed and whole.terminal_fixed
 
 
 @dataclass(frozen=True)
-class _Costs:
+class Costs:
     """The costs as functions of w = (controlled states, controls), and their curvatures."""
 
     problem: ControlProblem
@@ -183,7 +183,7 @@ def _semidefinite(h: Float[np.ndarray, "... w w"]) -> bool:
     return bool((spectrum[..., 0] >= -SLACK * np.abs(spectrum).max(axis=-1)).all())
 
 
-def _convexity(costs: _Costs, affine: bool) -> tuple[Bound | None, Bound]:
+def _convexity(costs: Costs, affine: bool) -> tuple[Bound | None, Bound]:
     """Whether the costs are convex along what controls reach, and by how much in the controls; each with its origin."""
     problem = costs.problem
     m, declared = problem.control_dim, problem.bounds
@@ -202,7 +202,7 @@ def _convexity(costs: _Costs, affine: bool) -> tuple[Bound | None, Bound]:
     return Bound(True, "tested" if "tested" in origins else "proved"), modulus
 
 
-def _terminal(costs: _Costs) -> str | None:
+def _terminal(costs: Costs) -> str | None:
     """How the terminal cost is known to be convex: "proved", "tested", or None."""
     problem = costs.problem
     if elements_in(problem.terminal_cost, [costs.controlled]).convex.all():
@@ -212,7 +212,7 @@ def _terminal(costs: _Costs) -> str | None:
     return "tested" if _bends_up(costs, lambda t, x, a: problem.terminal_cost(x)) else None
 
 
-def _running(costs: _Costs) -> tuple[str | None, Bound]:
+def _running(costs: Costs) -> tuple[str | None, Bound]:
     """How the running cost is known to be convex, and its modulus."""
     problem, m = costs.problem, costs.problem.control_dim
     r, running = costs.reached, costs.problem.running_cost
@@ -266,7 +266,7 @@ def _modulus(h: Float[np.ndarray, "n w w"], r: int) -> Float[np.ndarray, " m"]:
     return np.min(found, axis=0)
 
 
-def _draws(costs: _Costs, count: int) -> tuple[np.ndarray, ...]:
+def _draws(costs: Costs, count: int) -> tuple[np.ndarray, ...]:
     """Random (t, x, a) about the points asked for, at several scales, with a within its bounds."""
     problem, rng = costs.problem, np.random.default_rng(0)
     base = costs.points[rng.integers(0, len(costs.points), count)]
@@ -283,7 +283,7 @@ def _draws(costs: _Costs, count: int) -> tuple[np.ndarray, ...]:
     return tuple(v.astype(np.float32) for v in (t, x, a))
 
 
-def _bends_up(costs: _Costs, function: Callable[..., Any]) -> bool:
+def _bends_up(costs: Costs, function: Callable[..., Any]) -> bool:
     """Whether a cost lies below its chords at random points: a test, not a proof."""
     t, x, a = _draws(costs, SAMPLES)
     other = np.where(costs.controlled, np.roll(x, 1, axis=0), x)
@@ -298,7 +298,7 @@ def _bends_up(costs: _Costs, function: Callable[..., Any]) -> bool:
     return bool(np.isfinite(size).all() and (gap <= 1e-5 * size + 1e-12).all())
 
 
-def _sampled_modulus(costs: _Costs) -> Float[np.ndarray, " m"]:
+def _sampled_modulus(costs: Costs) -> Float[np.ndarray, " m"]:
     """The least modulus met at random points."""
     t, x, a = _draws(costs, 64)
     w = costs.reached + costs.problem.control_dim

@@ -330,8 +330,9 @@ def _twisted_step(
     found = feedback(process, surrogate, probe, t, x)
     f0, b = jax.value_and_grad(model.source, argnums=3)(t, x, y, process.gradient(x, found.q))
     z2 = found.z @ found.z
-    constant = f0 - process.tilt(x, b) @ found.q - scheme.strength / 2 * z2
-    unchanged = process.tilt(x, b) + scheme.strength * process.spread(t, x, found.z)    # the drift for zhat = 0
+    tilt = process.tilt(x, b)
+    constant = f0 - tilt @ found.q - scheme.strength / 2 * z2
+    unchanged = tilt + scheme.strength * process.spread(t, x, found.z)      # the drift for zhat = 0
     twist = twisted(found, scheme.strength, h, noise.first)
     end, _ = process.step(t, x, h, twist.w / jnp.sqrt(h), unchanged)
     added = twist.total + h * constant

@@ -36,14 +36,20 @@ class AbstractSurrogate(eqx.Module):
         """What `skeleton` needs, besides the problem, to build a surrogate of the same shape; fit for JSON."""
 
 
-def _over_points(surrogate: AbstractSurrogate, t: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
+def batched(t: ArrayLike, x: ArrayLike, name: str) -> tuple[Float[Array, " n"], Float[Array, "n d"], bool]:
+    """One point or many as many, for a function called `name`; and whether it was one."""
     points, times = jnp.asarray(x, dtype=float), jnp.asarray(t, dtype=float)
     if points.ndim not in (1, 2) or times.ndim > points.ndim - 1:
         expected = "x of shape (d,) or (n, d) and t a number or (n,)"
-        raise ValueError(f"field(t, x) takes {expected}; got {points.shape} and {times.shape}")
+        raise ValueError(f"{name}(t, x) takes {expected}; got {points.shape} and {times.shape}")
     batch = jnp.atleast_2d(points)
-    value, gradient = _evaluate(surrogate, jnp.broadcast_to(times, batch.shape[:1]), batch)
-    return (value[0], gradient[0]) if points.ndim == 1 else (value, gradient)
+    return jnp.broadcast_to(times, batch.shape[:1]), batch, points.ndim == 1
+
+
+def _over_points(surrogate: AbstractSurrogate, t: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
+    times, points, one = batched(t, x, "field")
+    value, gradient = _evaluate(surrogate, times, points)
+    return (value[0], gradient[0]) if one else (value, gradient)
 
 
 @eqx.filter_jit

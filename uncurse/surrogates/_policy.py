@@ -6,11 +6,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ._base import Point, Scalar
+from ._base import Point, Scalar, batched
 
 PLATFORMS = ("cpu", "cuda")     # that an exported policy runs on
 
@@ -33,7 +32,9 @@ class _AbstractDecision(eqx.Module):
 
     def __call__(self, t: ArrayLike, x: ArrayLike) -> Array:
         """The decision at (t, x): x is (d,) or (n, d), t a number or (n,)."""
-        return over_points(self, type(self).decide, t, x, "policy")
+        times, points, one = batched(t, x, "policy")
+        found = _evaluate(self, times, points)
+        return found[0] if one else found
 
     def export(self, path: Any = None) -> bytes:
         """The policy as StableHLO, for use without uncurse: see `docs/decisions_in_use.md`.
@@ -46,7 +47,7 @@ class _AbstractDecision(eqx.Module):
         Raises:
             ImportError: flatbuffers is missing: pip install 'uncurse[io]'.
         """
-        return exported(self, type(self).decide, self.dim, path)
+        return exported(self, path)
 
 
 class AbstractPolicy(_AbstractDecision):
@@ -71,25 +72,13 @@ class AbstractRule(_AbstractDecision):
         return self.stop(t, x)
 
 
-def over_points(module: eqx.Module, function: Any, t: ArrayLike, x: ArrayLike, name: str) -> Array:
-    """`function(module, t, x)`, written for one point, at one or many."""
-    points, times = jnp.asarray(x, dtype=float), jnp.asarray(t, dtype=float)
-    if points.ndim not in (1, 2) or times.ndim > points.ndim - 1:
-        expected = "x of shape (d,) or (n, d) and t a number or (n,)"
-        raise ValueError(f"{name}(t, x) takes {expected}; got {points.shape} and {times.shape}")
-    batch = jnp.atleast_2d(points)
-    found = _evaluate(module, function, jnp.broadcast_to(times, batch.shape[:1]), batch)
-    return found[0] if points.ndim == 1 else found
-
-
-def exported(module: eqx.Module, function: Any, dim: int, path: Any = None) -> bytes:
-    """`function(module, t, x)`, written for one point, at any number of points, as serialised StableHLO."""
+def exported(policy: _AbstractDecision, path: Any = None) -> bytes:
+    """The policy at any number of points, as serialised StableHLO."""
     from jax import export
 
     (n,) = export.symbolic_shape("n")
-    shapes = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n, dim), np.float32)
-    many = jax.jit(jax.vmap(lambda t, x: function(module, t, x)))
-    whole = export.export(many, platforms=PLATFORMS)(*shapes)
+    shapes = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n, policy.dim), np.float32)
+    whole = export.export(jax.jit(jax.vmap(policy.decide)), platforms=PLATFORMS)(*shapes)
     try:
         data = bytes(whole.serialize())
     except ImportError as error:
@@ -100,5 +89,5 @@ def exported(module: eqx.Module, function: Any, dim: int, path: Any = None) -> b
 
 
 @eqx.filter_jit
-def _evaluate(module: eqx.Module, function: Any, t: Float[Array, " n"], x: Float[Array, "n d"]) -> Array:
-    return jax.vmap(lambda t, x: function(module, t, x))(t, x)
+def _evaluate(policy: _AbstractDecision, t: Float[Array, " n"], x: Float[Array, "n d"]) -> Array:
+    return jax.vmap(policy.decide)(t, x)

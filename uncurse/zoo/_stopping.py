@@ -82,7 +82,7 @@ def geometric_basket(dim: int = 20, spot: float = 100.0, dates: int = 12) -> Cas
     )
 
 
-# Volatility matrix of five stocks, by rows: Kohler, Krzyzak and Todorovic 2010.
+# Volatility matrix of five stocks, by rows: after Kohler, Krzyzak and Todorovic 2010, from memory.
 _FIVE_STOCKS = np.array([
     [0.3024, 0.1354, 0.0722, 0.1367, 0.1641],
     [0.1354, 0.2270, 0.0613, 0.1264, 0.1610],
@@ -98,7 +98,8 @@ def strangle_basket(dim: int = 5, spot: float = 100.0, dates: int = 48) -> Case:
         -(75 - m)^+ + (90 - m)^+ + (m - 110)^+ - (m - 125)^+.
 
     Correlated geometric Brownian motions of drift r (Kohler, Krzyzak and Todorovic 2010, Mathematical Finance 20, with
-    d = 5 and 48 dates). Other d take groups of five stocks like these, independent of each other.
+    d = 5 and 48 dates; payoff and volatilities are quoted from memory, and were not checked against the paper). Other
+    d take groups of five stocks like these, independent of each other.
 
     Args:
         dim: d.
