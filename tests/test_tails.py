@@ -9,6 +9,7 @@ import pytest
 
 import uncurse as uc
 from uncurse import Guarantee, Result
+from uncurse._final import Final
 from uncurse._loop import Run
 from uncurse.statistics import Moments, half_width_factor
 
@@ -84,19 +85,19 @@ def test_the_unit_of_u_does_not_matter(unit):
 
 def test_a_sample_that_falls_short_is_enlarged_not_forgotten(monkeypatch):
     """The pilot's count is cut to a quarter, so the first two samples are too small."""
-    choose, sample, sizes = Run._choose, Run._sample, []
+    choose, sample, sizes = Run._choose, Final._sample, []
 
     def too_few(self, *args):
         offer, bias = choose(self, *args)
-        return replace(offer, count=max(offer.count // 4, 1)), bias
+        return replace(offer, counts=np.maximum(offer.counts // 4, 1)), bias
 
-    def recorded(self, proposal, count, attempt, before):
-        found = sample(self, proposal, count, attempt, before)
+    def recorded(self, plan, count, path, points, before):
+        found = sample(self, plan, count, path, points, before)
         sizes.append((0 if before is None else before.count, found[1].count))
         return found
 
     monkeypatch.setattr(Run, "_choose", too_few)
-    monkeypatch.setattr(Run, "_sample", recorded)
+    monkeypatch.setattr(Final, "_sample", recorded)
     solution = solved(lambda x: jnp.cos(3 * x[0]), atol=4e-3, rtol=0.0, method="smoothing")
     assert len(sizes) == 3 and sizes[0][0] == 0
     assert sizes[1][0] == sizes[0][1] and sizes[2][0] == sizes[1][1]       # each goes on from the one before

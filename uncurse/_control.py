@@ -1,13 +1,16 @@
 """The loop for control problems: a policy is proposed, then its cost and what no policy can beat are certified."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ._gather import gather
 from ._request import Request
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis._control import Decision, analyse_control
@@ -267,34 +270,27 @@ class Control:
         dates = counts[1] - (0 if gap is None else gap.count)
         rolls = self._rollouts(best.policy, best.value)
         share = paths * best.rates[0] / max(paths * best.rates[0] + dates * best.rates[1], 1e-12)
-        with self.request.clock.stage("certify"):
-            key = stream(self.request.seed, Purpose.certificate, attempt)
-            net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
-            until = self.request.clock.elapsed + share * self.request.left
-            cost, whole = self._gather(net, counts[0], until, cost)
-            if counts[1] and np.isfinite(best.gap).all():
-                key = stream(self.request.seed, Purpose.certificate, attempt, 1)
-                columns = (best.bound.columns(g, a) for g, a in rolls.gradients(key, dates))
-                gap, complete = self._gather(columns, counts[1], self.request.limit, gap)
-                whole = whole and complete
+        key = stream(self.request.seed, Purpose.certificate, attempt)
+        net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
+        until = self.request.clock.elapsed + share * self.request.left
+        cost, whole = self._gather(net, counts[0], cost, until)
+        if counts[1] and np.isfinite(best.gap).all():
+            key = stream(self.request.seed, Purpose.certificate, attempt, 1)
+            columns = (best.bound.columns(g, a) for g, a in rolls.gradients(key, dates))
+            gap, complete = self._gather(columns, counts[1], gap)
+            whole = whole and complete
         return cost, gap, whole
 
-    def _gather(self, columns: Any, count: int, until: float, total: Moments | None) -> tuple[Moments, bool]:
-        """Moments of the columns, added to `total`, cut short only by the clock or the user."""
-        try:
-            for c in columns:
-                more = Moments.of(c)
-                total = more if total is None else total.merge(more)
-                self.request.progress.update(min(total.count / count, 1.0))
-                if self.request.clock.elapsed > until and total.count < count:
-                    return total, False
-        except KeyboardInterrupt:
-            self.interrupted = True
-            if total is None:
-                raise
-            return total, False
-        assert total is not None
-        return total, True
+    def _gather(
+        self, columns: Iterable[np.ndarray], count: int, before: Moments | None, until: float | None = None
+    ) -> tuple[Moments, bool]:
+        def seen(moments: Moments) -> None:
+            self.request.progress.update(min(moments.count / count, 1.0))
+
+        drawn = accumulate((Moments.of(c) for c in columns), Moments.merge)
+        found = gather(self.request, drawn, count, before, seen=seen, until=until)
+        self.interrupted |= found.interrupted
+        return found.moments, found.complete
 
     def _bounds(self, cost: Moments, gap: Moments | None) -> Bounds:
         decision = self.decision

@@ -1,21 +1,34 @@
 """The tolerance loop: propose while that pays, then certify a frozen surrogate on fresh paths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ._final import Final, Plan, fewest, planned
 from ._request import Request
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis import Source, analyse
-from .certificates import Bounds, Chunk, Model, Offer, allowed, fallback, offers, rows_for, terminal_values, theorems
+from .certificates import (
+    TOGETHER,
+    Bounds,
+    Chunk,
+    Model,
+    Offer,
+    allowed,
+    fallback,
+    offers,
+    rows_for,
+    terminal_values,
+    theorems,
+)
 from .methods import AbstractMethod, Setting, State
 from .problems import ParabolicPDE
 from .report._record import record_of
-from .statistics import FEW, Moments, Purpose, stream
+from .statistics import Moments, Purpose, host_stream, stream
 from .surrogates import AbstractSurrogate
 
 PerPoint = Float[np.ndarray, " n"]
@@ -23,13 +36,11 @@ PerPoint = Float[np.ndarray, " n"]
 STEPS = 10                  # of time; few steps cost variance, not bias
 MOST_STEPS = 80
 PILOT = 2048                # paths over all points, at most, that size the final sample
-FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
 NEXT = 3.0                  # times the compilation so far: what the next method's programs will take to compile
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 FOR_PROOF = 30.0            # seconds of training that a proof is worth where an estimate would already do
-MOST_GROWTH = 8.0           # of a sample in one go
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -42,6 +53,7 @@ class _Proposal:
     setting: Setting
     y0: PerPoint
     offer: Offer
+    rate: float                 # seconds a path
     seconds: float              # predicted for the certificate; inf where no number of paths will do
     spare: float                # of these, what a perfect surrogate would save: the smallest sample has its price too
     variance: float             # relative scatter of S, the worst point: what training reduces
@@ -80,19 +92,24 @@ class Run:
     interrupted: bool = False
     best: _Proposal | None = None
     source: Source | None = None
+    points: Float[np.ndarray, "k d"] = field(init=False)     # where surrogates are proposed: some of those asked for
 
     def go(self) -> Solution:
         """Propose, certify, report."""
         self.request.progress.stage("compile and pilot")
         self.source = analyse(self.problem, self.request.points)
         baseline = self._baseline()
+        some = np.arange(len(baseline.value))
+        if len(some) > TOGETHER:
+            some = np.sort(host_stream(self.request.seed, Purpose.pilot).choice(some, TOGETHER, replace=False))
+        self.points, guess = self.request.points[some], baseline.value[some]
         try:
-            self._propose(baseline.value)
+            self._propose(guess)
         except KeyboardInterrupt:
             self.interrupted = True
             if self.best is None:
                 # Nothing to certify yet: the first surrogate takes a moment; a second Ctrl-C ends it.
-                self._first(baseline.value)
+                self._first(guess)
             self.reason = "interrupted while proposing"
         assert self.best is not None
         bounds, count, result = self._certify(self.best)
@@ -171,18 +188,21 @@ class Run:
         y0 = self._centre(setting, state.surrogate, guess)
         chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
-        seconds = np.inf if offer.count is None else max(offer.count, self._fewest) * len(y0) * rate
-        spare = seconds - self._fewest * len(y0) * rate
+        n = len(self.request.points)
+        least = fewest(n) * n * rate
+        seconds = np.inf if offer.counts is None else max(planned(offer.counts).mean() * n * rate, least)
+        spare = seconds - least
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
         relative = float(np.max(spread / allowed(y0, self.request.tolerance)))
-        self.history.append(Snapshot(self.request.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
+        if len(y0) == n:
+            self.history.append(Snapshot(self.request.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
         self.log.append({
             "method": method.name, "round": state.round, "steps": setting.steps, "spread": relative,
             "certificate": type(offer.certificate).__name__, "predicted_seconds": seconds,
             "at_seconds": self.request.clock.elapsed,
         })
         self._show(offer.bounds, None, method.name)
-        return _Proposal(method, state, setting, y0, offer, seconds, spare, relative, proved_bias)
+        return _Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias)
 
     def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
         """y0 such that E S = y0, to within its scatter."""
@@ -190,7 +210,7 @@ class Run:
             chunk, _ = self._pilot(setting, surrogate, y0, PILOT // 4)
             total = np.asarray(chunk.fine.total, dtype=np.float64)
             mean, spread = total.mean(axis=1), total.std(axis=1)
-            settled = np.abs(mean - y0) <= 0.5 * spread + 1e-6 * np.abs(mean)
+            settled = np.abs(mean - y0) <= (0.5 + 4 / np.sqrt(total.shape[1])) * spread + 1e-6 * np.abs(mean)
             y0 = mean
             if settled.all() or not np.isfinite(mean).all():
                 break
@@ -207,7 +227,8 @@ class Run:
         offered = offers(found, chunk, y0, self.request.tolerance, self.request.z)
 
         def affordable() -> list[Offer]:
-            return [o for o in offered if o.count is not None and o.count * len(y0) * rate < PATIENCE]
+            paths = PATIENCE / (len(self.request.points) * rate)
+            return [o for o in offered if o.count is not None and o.count < paths]
 
         exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
         if not affordable() and not exact:
@@ -245,7 +266,7 @@ class Run:
     def _setting(self, steps: int) -> Setting:
         assert self.source is not None
         rows = rows_for(self.problem.dim, 2 * STEPS)
-        return Setting(self.problem, self.source, self.request.points, steps, rows, self.request.seed)
+        return Setting(self.problem, self.source, self.points, steps, rows, self.request.seed)
 
     def _steps(self) -> int:
         """More steps where a bias is what keeps the best proposal from the tolerance."""
@@ -254,10 +275,6 @@ class Run:
         bias = self.best.proved_bias if self.best.promising else self.best.offer.bias
         more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
         return min(self.best.setting.steps * more, MOST_STEPS)
-
-    @property
-    def _fewest(self) -> int:
-        return FEWEST if len(self.request.points) == 1 else 256
 
     def _baseline(self) -> Estimate:
         """E g(X_T): the answer without f."""
@@ -279,74 +296,21 @@ class Run:
     # --- certifying
 
     def _certify(self, proposal: _Proposal) -> tuple[Bounds, int, Result]:
-        """Fresh paths for a frozen surrogate, in a number fixed before; half as many join a sample that fell short.
-
-        They join it: a sample drawn anew would forget the rare large value for which the first was found too small.
-        """
-        wanted = proposal.offer.count
-        hopeless = self.interrupted or wanted is None or not np.isfinite(proposal.variance)
-        count = max(self._fewest, 4 * proposal.setting.sampler.width if hopeless else wanted or 0)
-        attempt, moments = 0, None
-        while True:
-            bounds, moments, complete = self._sample(proposal, count, attempt, moments)
-            met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
-            if met or moments.invalid or not complete or wanted is None or attempt == 2:
-                break
-            count, attempt = int(_growth(bounds, moments) * moments.count), attempt + 1
-        if not moments.invalid and self._unseen(moments):
-            infinite = np.full_like(bounds.value, np.inf)
-            bounds, met = replace(bounds, low=-infinite, high=infinite, guarantee=Guarantee.estimate), False
-        return bounds, moments.count, self._verdict(bounds, moments, met, complete)
-
-    def _unseen(self, moments: Moments) -> bool:
-        """Whether no path met anything that makes u vary, though g or f depends on where a path is.
-
-        A surrogate that is exact leaves rounding. No scatter at all means that g and f were constant where paths went:
-        a rare event that has not been seen, for all that one can tell.
-        """
+        """Fresh paths for the frozen surrogate, at all points."""
         assert self.source is not None
-        return not self.source.uniform and bool((moments.deviation[:, 0] == 0).any())
-
-    def _verdict(self, bounds: Bounds, moments: Moments, met: bool, complete: bool) -> Result:
-        if moments.invalid:
-            return Result.not_finite
-        if met:
-            return Result.tolerance_met
-        if moments.heavy[:, 0].any() or self._unseen(moments):
-            return Result.heavy_tailed
-        if self.interrupted:
-            return Result.interrupted
-        if not complete or self.request.clock.elapsed > 0.9 * self.request.limit:
-            return Result.time_limit
-        limited = bounds.bias > 0.5 * allowed(bounds.value, self.request.tolerance)
-        return Result.bias_limited if limited.any() else Result.sampling_limited
-
-    def _sample(
-        self, proposal: _Proposal, count: int, attempt: int, before: Moments | None
-    ) -> tuple[Bounds, Moments, bool]:
-        """A final sample brought to a fixed size, cut short only by the clock or the user."""
-        certificate, y0, sampler = proposal.offer.certificate, proposal.y0, proposal.setting.sampler
+        if len(self.points) < len(self.request.points):
+            self.points = self.request.points
+            guess = np.asarray(proposal.surrogate(0.0, self.points), dtype=np.float64)
+            proposal = self._assess(proposal.method, proposal.state, self._setting(proposal.setting.steps), guess)
         self.request.progress.stage("certificate")
-        key = stream(self.request.seed, Purpose.certificate, attempt)
-        moments, missing = before, count - (0 if before is None else before.count)
-        complete = True
-        with self.request.clock.stage("certify"):
-            try:
-                for more in sampler.moments(proposal.surrogate, y0, key, missing, certificate):
-                    moments = more if before is None else before.merge(more)
-                    bounds = certificate.bounds(moments, y0, self.request.z)
-                    self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
-                    self._show(bounds, moments.count / count)
-                    if self.request.clock.elapsed > self.request.limit and moments.count < count:
-                        complete = False
-                        break
-            except KeyboardInterrupt:
-                self.interrupted, complete = True, False
-                if moments is None:     # one round of paths is soon drawn; a second Ctrl-C ends it
-                    key = stream(self.request.seed, Purpose.certificate, attempt, 1)
-                    moments = next(sampler.moments(proposal.surrogate, y0, key, 1, certificate))
-        assert moments is not None
-        return _rounded(certificate.bounds(moments, y0, self.request.z), self.problem.dim), moments, complete
+        plan = Plan(
+            proposal.setting.sampler, proposal.surrogate, proposal.offer.certificate, proposal.y0,
+            proposal.offer.counts, proposal.rate, not self.source.uniform, bool(np.isfinite(proposal.variance)),
+        )
+        final = Final(self.request, self.history, self.interrupted)
+        found = final.certify(plan)
+        self.best, self.interrupted = proposal, final.interrupted
+        return found
 
     # --- reporting
 
@@ -374,22 +338,6 @@ class Run:
             field=best.surrogate, timing=timing, history=tuple(self.history), stats=stats,
             record=record_of(self.problem, self.request.seed, best.surrogate),
         )
-
-
-def _growth(bounds: Bounds, moments: Moments) -> float:
-    """By how much to enlarge a sample that fell short: by half, but by more where few paths carry an average."""
-    if np.isfinite(bounds.half_width).all():
-        return 1.5
-    carried = moments.kurtosis[np.isfinite(moments.kurtosis)]
-    return float(np.clip(1.5 * FEW * carried.max(initial=0.0) / moments.count, 1.5, MOST_GROWTH))
-
-
-def _rounded(bounds: Bounds, dim: int) -> Bounds:
-    """The interval widened by what paths in single precision can carry: a few units in the last place of the value, and
-    the rounding of sums over all coordinates, which grows like the root of their number."""
-    rounding = max(4.0, 0.4 * np.sqrt(dim)) * np.finfo(np.float32).eps * np.abs(bounds.value)
-    budget = {**bounds.budget, "rounding": rounding}
-    return Bounds(bounds.value, bounds.low - rounding, bounds.high + rounding, budget, bounds.guarantee)
 
 
 def _about(seconds: float) -> str:

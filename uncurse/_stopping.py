@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ._gather import gather
 from ._request import Request
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .certificates import Bounds, DateSampler, StoppingBounds, Walk, allowed, last_date_moments, rows_for
@@ -252,28 +253,20 @@ class Stopping:
         return bounds, moments.count, self._verdict(bounds, moments, met, complete, unseen)
 
     def _sample(self, plan: _Plan, count: int, attempt: int, before: Moments | None) -> tuple[Moments, bool]:
-        """A final sample brought to a fixed size, cut short only by the clock or the user."""
-        key = stream(self.request.seed, Purpose.certificate, attempt)
-        missing = count - (0 if before is None else before.count)
-        moments, complete = before, True
-        with self.request.clock.stage("certify"):
-            try:
-                for more in self._drawn(plan, key, missing):
-                    moments = more if before is None else before.merge(more)
-                    bounds = self._bounds(moments)
-                    self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
-                    self._show(bounds, moments.count / count)
-                    if self.request.clock.elapsed > self.request.limit and moments.count < count:
-                        complete = False
-                        break
-            except KeyboardInterrupt:
-                self.interrupted, complete = True, False
-                if moments is None:     # one round of paths is soon drawn; a second Ctrl-C ends it
-                    moments = next(self._drawn(plan, stream(self.request.seed, Purpose.certificate, attempt, 1), 1))
-        assert moments is not None
-        return moments, complete
+        """A final sample brought to a fixed size; whether it got there."""
+        def seen(moments: Moments) -> None:
+            bounds = self._bounds(moments)
+            self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
+            self._show(bounds, moments.count / count)
 
-    def _drawn(self, plan: _Plan, key: Any, count: int) -> Iterator[Moments]:
+        drawn = self._drawn(plan, count - (0 if before is None else before.count), attempt)
+        found = gather(self.request, drawn, count, before, seen=seen,
+                       least=lambda: next(self._drawn(plan, 1, attempt, 1)))  # fmt: skip
+        self.interrupted |= found.interrupted
+        return found.moments, found.complete
+
+    def _drawn(self, plan: _Plan, count: int, *path: int) -> Iterator[Moments]:
+        key = stream(self.request.seed, Purpose.certificate, *path)
         return plan.sampler.moments(plan.surrogate, key, count, self._certificate)
 
     def _bounds(self, moments: Moments) -> Bounds:

@@ -10,6 +10,7 @@ from ._paths import Trace as Trace
 from ._paths import Visit as Visit
 from ._paths import probe_of as probe_of
 from ._paths import simulate as simulate
+from ._sampling import TOGETHER as TOGETHER
 from ._sampling import Chunk as Chunk
 from ._sampling import Sampler as Sampler
 from ._sampling import Visited as Visited

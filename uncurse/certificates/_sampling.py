@@ -21,6 +21,7 @@ from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoi
 from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, twin, words
 from .step import coarsen
 
+TOGETHER = 32       # points simulated at once, at most
 VISITED = 2048      # paths with their history in one sample, or some more
 HISTORY = 2**28     # numbers that such a sample may hold, or one chunk's if that is more
 
@@ -53,7 +54,7 @@ class Sampler:
     @property
     def block(self) -> int:
         """Points simulated at once."""
-        return min(len(self.starts), self.rows)
+        return min(len(self.starts), self.rows, TOGETHER)
 
     @property
     def width(self) -> int:

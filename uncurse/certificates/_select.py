@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Int
 
 from .._solution import Guarantee
 from ..analysis import Source
@@ -30,9 +31,14 @@ class Offer:
     """A certificate, what it would cost, and its bounds on the pilot."""
 
     certificate: AbstractCertificate
-    count: int | None       # the paths a point that it needs to meet the tolerance; None: no number will do
+    counts: Int[np.ndarray, " n"] | None    # paths that it needs at each point; None: no number will do at some
     bounds: Bounds
     bias: float             # of the half-width that sampling cannot shrink, over the tolerance; the worst point
+
+    @property
+    def count(self) -> int | None:
+        """Paths that it needs at the worst point."""
+        return None if self.counts is None else int(self.counts.max())
 
     @property
     def proved(self) -> bool:
@@ -95,19 +101,26 @@ def allowed(value: PerPoint, tolerance: tuple[float, float]) -> PerPoint:
 
 def _paths_needed(
     certificate: AbstractCertificate, moments: Moments, y0: PerPoint, tolerance: tuple[float, float], z: float
-) -> int | None:
-    """The smallest count, within a tenth, whose predicted half-width is 5 % inside the tolerance at every point."""
-    def enough(count: float) -> bool:
+) -> Int[np.ndarray, " n"] | None:
+    """For each point the smallest count, within a tenth, whose predicted half-width is 5 % inside the tolerance."""
+    def enough(count: float) -> Bool[np.ndarray, " n"]:
         bounds = certificate.predict(moments, y0, z, int(count))
-        return bool((bounds.half_width <= 0.95 * allowed(bounds.value, tolerance)).all())
+        return bounds.half_width <= 0.95 * allowed(bounds.value, tolerance)
 
     low, high = 2.0, 1e14
-    if not enough(high):
+    if not enough(high).all():
         return None
     while high / low > 1.1:
         middle = float(np.sqrt(low * high))
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return int(high)
+        low, high = (low, middle) if enough(middle).all() else (middle, high)
+    counts = np.full(len(y0), int(high))
+    while len(y0) > 1 and high > 2.0:
+        high /= 1.1
+        fewer = (counts <= 1.1 * high + 1) & enough(high)
+        if not fewer.any():
+            break
+        counts[fewer] = int(high)
+    return counts
 
 
 def _visited_points(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: jax.Array) -> tuple:

@@ -1,0 +1,54 @@
+"""A sample brought to a size fixed beforehand, cut short only by the clock or the user."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from ._request import Request
+from .statistics import Moments
+
+
+class Gathered(NamedTuple):
+    """What was drawn."""
+
+    moments: Moments
+    complete: bool          # it has the size that was planned
+    interrupted: bool       # by Ctrl-C
+
+
+def gather(
+    request: Request,
+    drawn: Iterable[Moments],
+    count: int,
+    before: Moments | None = None,
+    *,
+    seen: Callable[[Moments], None],
+    least: Callable[[], Moments] | None = None,
+    until: float | None = None,
+) -> Gathered:
+    """Moments of `count` paths a point.
+
+    Args:
+        drawn: the moments of all new paths so far, again and again.
+        before: those of an earlier sample, which the new paths join: one drawn anew would forget the rare large value
+            for which the first was found too small.
+        seen: told of each state, for progress and history.
+        least: draws a smallest sample, where Ctrl-C came before there was any; without it the interrupt goes on.
+        until: seconds of the clock; by default the limit of the request.
+    """
+    moments, until = before, request.limit if until is None else until
+    with request.clock.stage("certify"):
+        try:
+            for more in drawn:
+                moments = more if before is None else before.merge(more)
+                seen(moments)
+                if request.clock.elapsed > until and moments.count < count:
+                    return Gathered(moments, False, False)
+        except KeyboardInterrupt:
+            if moments is None:
+                if least is None:
+                    raise
+                moments = least()       # soon drawn; a second Ctrl-C ends it
+            return Gathered(moments, False, True)
+    if moments is None:
+        raise ValueError("nothing was drawn, and there was nothing before")
+    return Gathered(moments, True, False)
