@@ -14,6 +14,7 @@ import numpy as np
 from _hostile import on_a_line
 from _problems import made
 from scipy.integrate import quad
+from scipy.interpolate import CubicSpline
 from scipy.stats import norm
 
 import uncurse as uc
@@ -23,12 +24,18 @@ import uncurse as uc
 class Whole:
     """One problem, its points, the truth there, and a tolerance loose enough for many seeds."""
 
-    problem: uc.ParabolicPDE
+    problem: uc.ParabolicPDE | uc.ControlProblem | uc.StoppingProblem
     at: np.ndarray
     truth: Any
     tolerance: dict[str, float]
     every: int = 1      # of the seeds, one in so many: what takes long
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def process(self) -> str:
+        """The name of the diffusion, or what is decided."""
+        found = self.problem if isinstance(self.problem, uc.ControlProblem) else self.problem.process
+        return type(found).__name__
 
 
 def _zoo(name: str, rtol: float, every: int = 1, method: str | None = None, **parameters: Any) -> Callable[[], Whole]:
@@ -163,6 +170,29 @@ def small() -> Whole:
     return Whole(problem, np.full(3, 0.5), unit * 3 * (0.5 * math.log(2.0) + 0.0625), {"rtol": 1e-2}, 5)
 
 
+def bounded_control() -> Whole:
+    """Three equal problems side by side, whose bounds bind: least E[sum (x^2 + a^2) h + x_N^2], |a| <= 1, from x = 1.5.
+
+    The value of one is found backwards on a grid: the mean over the noise by Gauss and Hermite, the minimum over 2001
+    controls.
+    """
+    d, steps, sigma, x = 3, 10, 0.5, 1.5
+    h = 1.0 / steps
+    problem = uc.ControlProblem(
+        dim=d, control_dim=d, drift=lambda t, x, a: a, volatility=sigma, horizon=1.0, steps=steps,
+        running_cost=lambda t, x, a: jnp.sum(x**2) + jnp.sum(a**2), terminal_cost=lambda x: jnp.sum(x**2),
+        control_bounds=(-1.0, 1.0),
+    )
+    nodes, weights = np.polynomial.hermite_e.hermegauss(24)
+    grid, controls = np.linspace(-8.0, 8.0, 1601), np.linspace(-1.0, 1.0, 2001)
+    value: Callable = np.square
+    for _ in range(steps):
+        mean = CubicSpline(grid, value(grid[:, None] + sigma * math.sqrt(h) * nodes) @ weights / weights.sum())
+        costs = controls**2 * h + mean(grid[:, None] + controls * h)
+        value = CubicSpline(grid, grid**2 * h + costs.min(axis=1))
+    return Whole(problem, np.full(d, x), d * float(value(x)), {"rtol": 5e-3}, 5)
+
+
 WHOLE: dict[str, Callable[[], Whole]] = {
     "hjb-2": _zoo("hjb", 2e-2, dim=2),
     "hjb-100": _zoo("hjb", 1e-3, 10, dim=100),
@@ -183,4 +213,12 @@ WHOLE: dict[str, Callable[[], Whole]] = {
         reverting_control, stocks, far_reaction, front, kinks, estimated_curvature, stepped, heavy_tails, rare, rarer,
         nought, small,
     )
+}
+DECISIONS: dict[str, Callable[[], Whole]] = {
+    "bounded-control": functools.cache(bounded_control),
+    "lqg-100": _zoo("lqg", 1e-3, 20, dim=100),
+    "hjb-control-20": _zoo("hjb-control", 5e-3, 10, dim=20),
+    "geometric-basket-3": _zoo("geometric-basket", 1e-2, 5, dim=3, dates=4),
+    "geometric-basket-20": _zoo("geometric-basket", 1e-2, 10, dim=20, dates=4),
+    "max-call-2": _zoo("max-call", 1e-2, 5, dim=2),
 }

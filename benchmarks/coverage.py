@@ -20,7 +20,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from _experiments import EXPERIMENTS, Experiment, count  # noqa: E402
 from _hostile import HOSTILE  # noqa: E402
-from _whole import WHOLE, Whole  # noqa: E402
+from _whole import DECISIONS, WHOLE, Whole  # noqa: E402
 from scipy.stats import binom  # noqa: E402
 
 import uncurse as uc  # noqa: E402
@@ -104,7 +104,7 @@ def of_solve(name: str, case: Whole, seeds: int) -> Row:
     counts = tuple((int(np.sum(held[level], axis=0)[worst]), len(held[level])) for level in (0.95, 0.99))
     off = off[np.isfinite(off).all(axis=1)]
     return Row(
-        name, case.problem.dim, type(case.problem.process).__name__, guarantees.most_common(1)[0][0],
+        name, case.problem.dim, case.process, guarantees.most_common(1)[0][0],
         float(truth[worst]), counts, float(wide[bounded, worst].mean()) if bounded.any() else math.inf,
         float(np.abs(off[:, worst]).mean()),
         float(off[:, worst].mean()), float(off[:, worst].std()), int(np.sum(~bounded)), "", seeds,
@@ -121,9 +121,10 @@ def main(seeds: int, chosen: set[str]) -> int:
         return known[problem]
 
     _loop.analyse = remembered
-    rows: dict[str, list[Row]] = {"Certificates": [], "Whole calls of solve": []}
+    sections = {"Certificates": EXPERIMENTS | HOSTILE, "Whole calls of solve": WHOLE, "Decisions": DECISIONS}
+    rows: dict[str, list[Row]] = {title: [] for title in sections}
     begin = time.perf_counter()
-    for title, cases in (("Certificates", EXPERIMENTS | HOSTILE), ("Whole calls of solve", WHOLE)):
+    for title, cases in sections.items():
         for name, make in cases.items():
             if chosen and name not in chosen:
                 continue

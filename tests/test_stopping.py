@@ -20,7 +20,7 @@ from scipy.stats import binom
 import uncurse as uc
 from uncurse import Guarantee, Result, zoo
 from uncurse.certificates import DateSampler, StoppingBounds, Walk
-from uncurse.classical import bermudan
+from uncurse.classical import bermudan, bermudan_plane
 from uncurse.methods import Backward
 from uncurse.statistics import Moments, Purpose, half_width_factor, normal, shifted_net, stream
 from uncurse.surrogates import Continuation, Nodes, StopRule, Summary
@@ -89,6 +89,21 @@ def test_stopping_at_once_and_bad_input_to_the_referee():
         bermudan.solve(put, spot=0.0, dates=QUARTERS, **PUT)
     with pytest.raises(ValueError, match="are all kinks named"):
         bermudan.solve(put, spot=100.0, dates=QUARTERS, **(PUT | {"kinks": [], "volatility": 0.02}))
+
+
+def test_the_referee_in_the_plane():
+    """One asset alone gives the answer in one dimension; the better of two is worth more, and less than both."""
+    law = {"drift": 0.05, "volatility": 0.3, "discount": 0.05, "spot": 90.0, "dates": QUARTERS}
+    line = bermudan.solve(put, kinks=[100.0], **law)
+    plane = bermudan_plane.solve(lambda t, a, b: put(t, a) + 0 * b, **law)
+    assert abs(plane.value - line.value) < 1e-4 * line.value and plane.error < 3e-4 * line.value
+    both = bermudan_plane.solve(lambda t, a, b: np.maximum(put(t, a), put(t, b)), **law)
+    assert line.value < both.value < 2 * line.value
+    # Andersen and Broadie 2004, table 2, print 13.902 for the call on the larger of two.
+    case = uc.zoo.max_call(dim=2)
+    assert abs(case.reference - 13.902) < 1e-3 and case.digits >= 4
+    with pytest.raises(ValueError, match="volatility"):
+        bermudan_plane.solve(lambda t, a, b: a + b, **(law | {"volatility": 0.0}))
 
 
 # --- pieces -------------------------------------------------------------------------------------------------------

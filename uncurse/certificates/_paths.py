@@ -84,10 +84,11 @@ class Scheme:
     """How paths are stepped; hashable, since each combination is compiled once.
 
     steps: N. random_time: f is sampled at a random time of each step. second_order: zhat follows the noise inside a
-    step. track: the slopes may vary along a step, so their variation is measured; only with random times. tilted: f
-    depends on the gradient, so X runs under an extra drift. strength: f = -(strength / 2) |z|^2 plus an affine
-    function of grad, and the drift follows the surrogate inside a step (`_twist`); 0: it does not. grading: steps
-    shrink towards T, t_k = T (1 - (1 - k/N)^grading), since near kinks and peaks of g the gradient moves fastest there.
+    step, by the surrogate's Hessian; where g has a kink, that of a mean over frozen noise is worth nothing. track: the
+    slopes may vary along a step, so their variation is measured; only with random times. tilted: f depends on the
+    gradient, so X runs under an extra drift. strength: f = -(strength / 2) |z|^2 plus an affine function of grad, and
+    the drift follows the surrogate inside a step (`_twist`); 0: it does not. grading: steps shrink towards T,
+    t_k = T (1 - (1 - k/N)^grading), since near kinks and peaks of g the gradient moves fastest there.
     """
 
     steps: int
@@ -115,7 +116,8 @@ class Scheme:
         track = not frozen and not constant
         follows = frozen and source.quadratic is not None and process.exact and process.normals == process.noise_dim
         strength = -2 * source.quadratic if follows and source.quadratic is not None else 0.0
-        return Scheme(steps, not frozen, source.affine_in_gradient, track, source.uses_gradient, strength,
+        second_order = source.affine_in_gradient and source.smooth_terminal
+        return Scheme(steps, not frozen, second_order, track, source.uses_gradient, strength,
                       GRADING if process.exact and (strength or not source.smooth_terminal) else 1.0)  # fmt: skip
 
 

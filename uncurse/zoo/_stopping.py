@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _checks
-from ..classical import bermudan
+from ..classical import bermudan, bermudan_plane
 from ..problems import Reference, StoppingProblem
 from ..processes import GeometricBrownian
 from ._case import Case
@@ -16,7 +16,7 @@ def max_call(dim: int = 5, spot: float = 100.0, dates: int = 9) -> Case:
 
     d independent geometric Brownian motions with r = 0.05, dividends of 0.1 (so drift -0.05) and volatility 0.2, from
     x = (spot, ..., spot) (Andersen and Broadie 2004, table 2, d = 2, 3, 5; Becker, Cheridito and Jentzen 2019, table 1,
-    d to 500). For d = 1 the reference is computed by quadrature.
+    d to 500). For d = 1 the reference is computed by quadrature, for d = 2 on a grid.
 
     Args:
         dim: d.
@@ -28,16 +28,17 @@ def max_call(dim: int = 5, spot: float = 100.0, dates: int = 9) -> Case:
     r, drift, sigma, strike = 0.05, -0.05, 0.2, 100.0
     times = np.linspace(0.0, 3.0, dates + 1)
     known = None
+    law = {"spot": spot, "drift": drift, "volatility": sigma, "dates": times, "discount": r}
     if dim == 1:
-        found = bermudan.solve(
-            lambda t, s: np.maximum(s - strike, 0.0), spot=spot, drift=drift, volatility=sigma, dates=times,
-            discount=r, kinks=[strike], rtol=1e-8,
-        )
+        found = bermudan.solve(lambda t, s: np.maximum(s - strike, 0.0), kinks=[strike], rtol=1e-8, **law)
         known = _reference(found, "quadrature in one dimension", np.full(dim, spot))
+    if dim == 2:
+        found = bermudan_plane.solve(lambda t, a, b: np.maximum(np.maximum(a, b) - strike, 0.0), **law)
+        known = _reference(found, "convolution on a grid in two dimensions", np.full(dim, spot))
     return _case(
         "max-call",
         known,
-        "unknown for d above 1; Andersen and Broadie and Becker, Cheridito and Jentzen print bounds",
+        "unknown for d above 2; Andersen and Broadie and Becker, Cheridito and Jentzen print bounds",
         process=GeometricBrownian(dim, drift=drift, volatility=sigma),
         payoff=lambda t, x: jnp.maximum(jnp.max(x) - strike, 0.0),
         dates=times,
