@@ -17,7 +17,7 @@ from _problems import Formula, T, bent, bounds_of, known, made, paths_of, sample
 
 import uncurse as uc
 from uncurse import Guarantee
-from uncurse.certificates import Directional, GradientSmooth, Linear, Lipschitz, Stepped, Value, fallback
+from uncurse.certificates import Directional, GradientSmooth, Kinked, Linear, Lipschitz, Stepped, Value, fallback
 from uncurse.classical import grid
 from uncurse.surrogates import AbstractSurrogate, Smoothed
 
@@ -177,6 +177,24 @@ def kinks() -> Experiment:
     return Experiment(problem, np.array([0.2]), truth, surrogate, theorem, Guarantee.two_sided)
 
 
+def kinks_in_value() -> Experiment:
+    """f(u) with two kinks in the range of u and a bend between them, on a line against a grid."""
+    def source(t, x, u, grad, np=jnp):
+        return 0.5 * np.abs(u - 0.4) - 0.1 * np.maximum(u, 0.0) ** 2
+
+    problem = uc.ParabolicPDE(
+        process=uc.Brownian(1, 1.0), horizon=T, terminal=lambda x: jnp.cos(2 * x[0]) + 0.3, source=source,
+        bounds=uc.SourceBounds(value_range=(-1.0, 2.0)),
+    )
+    truth = grid.value(
+        lambda x: 0 * x, lambda x: 1 + 0 * x, lambda t, x, u, p: source(t, x, u, p, np), lambda x: np.cos(2 * x) + 0.3,
+        at=0.2, horizon=T, interval=(-7.8, 8.2), nodes=1601, steps=400,
+    ).value
+    theorem = lambda source, sampler, y0, key: Kinked.of(source, T, T / sampler.scheme.steps)      # noqa: E731
+    surrogate = Formula(lambda t, x: jnp.exp(-2 * (T - t)) * jnp.cos(2 * x[0]))
+    return Experiment(problem, np.array([0.2]), truth, surrogate, theorem, Guarantee.two_sided, 0.3, paths=4096)
+
+
 def one_kink() -> Experiment:
     """A kink along one combination of the gradient in three dimensions, and a surrogate on the wrong side of it."""
     problem = made(
@@ -222,6 +240,6 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     make.__name__.replace("_", "-"): functools.cache(make)
     for make in (
         linear_geometric, linear_reverting, control, quadratic_with_source, reaction, reaction_reverting, kinks,
-        one_kink, both, stepped,
+        kinks_in_value, one_kink, both, stepped,
     )
 }

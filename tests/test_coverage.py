@@ -19,6 +19,7 @@ FALSE_ALARM = 1e-4
 WIDEST = {      # mean half-width over |u|: an interval that holds the truth because it holds everything proves nothing
     "linear-geometric": 0.03, "linear-reverting": 0.04, "control": 0.02, "quadratic-with-source": 0.01,
     "reaction": 0.04, "reaction-reverting": 0.1, "kinks": 1.5, "both": 0.3, "stepped": 0.03, "one-kink": 0.45,
+    "kinks-in-value": 0.2,
 }
 UNBIASED = {"linear-geometric", "linear-reverting", "control"}
 HARMLESS = {"quadratic-with-source", "both", "stepped"}        # noise is large beside the bias: see the slow version

@@ -2,4 +2,5 @@
 
 from ._source import Bound as Bound
 from ._source import Source as Source
+from ._source import Variation as Variation
 from ._source import analyse as analyse

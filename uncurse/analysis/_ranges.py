@@ -11,9 +11,12 @@ from jax import lax
 from ..problems import ParabolicPDE
 from ._enclosure import Box, Interval, NotEnclosed, Shape, TooLarge, interval
 from ._intervals import evaluate, flatten, inline, is_continuous, is_smooth
+from ._source import Variation
 
 Pair = tuple[float, float]
 _PIECES = (1024, 128, 16)       # of the range of u; fewer where an intermediate array would grow too large
+_ROUNDS, _PARTS = 5, 8          # of splitting cells, and into how many
+_SHARE, _SHORTEST = 1e-3, 1e-6  # of the whole variation in one cell that is not split; of |u|, lengths of such cells
 _DECADES = (-7.0, 5.0)          # lengths over which the comparison ODE is followed, relative to the size of g
 
 
@@ -84,6 +87,37 @@ def curvature_bound(problem: ParabolicPDE, value_range: Pair, *, positive: bool 
         return None
     bound = max(abs(end) for end in _ends(bends))
     return bound if np.isfinite(bound) else None
+
+
+def slope_variation(problem: ParabolicPDE, value_range: Pair, *, positive: bool = False) -> Variation | None:
+    """How df/du varies over `value_range`, whose ends may be infinite, where it depends on u alone; None if not proved.
+
+    Two slopes differ by no more than the sum of the jumps of all cells from one point to the other: neighbours share an
+    end. Proved as `slope_bounds` is. Cells that hold much of the variation are split, so that kinks lie in short ones.
+    """
+    source: Any = problem.source
+    boxes = _domain(problem, positive)
+    try:
+        function = _plain(source, boxes)
+        _over(_derivative(function), boxes, value_range, of=function, proof=is_continuous)
+        low, high = _cells(*value_range, _PIECES[0] // 4)
+        for _ in range(_ROUNDS):
+            slope = _batch(_derivative(function), boxes, (low, high))
+            jump = slope.high - slope.low
+            long = high - low > _SHORTEST * np.maximum(np.abs(low), np.abs(high))
+            split = (jump > _SHARE * jump.sum()) & long & np.isfinite(low) & np.isfinite(high)
+            if not split.any():
+                break
+            edges = np.linspace(low[split], high[split], _PARTS + 1, axis=1)
+            low = np.concatenate([low[~split], edges[:, :-1].ravel()])
+            high = np.concatenate([high[~split], edges[:, 1:].ravel()])
+            order = np.argsort(low, kind="stable")
+            low, high = low[order], high[order]
+        slope = _batch(_derivative(function), boxes, (low, high))
+    except (NotEnclosed, NotImplementedError):
+        return None
+    jump = slope.high - slope.low
+    return Variation(low, high, jump, _ends(slope)) if np.isfinite(jump).all() else None
 
 
 def _slope(source: Callable, boxes: Sequence[Box], value_range: Pair) -> Pair | None:

@@ -1,11 +1,12 @@
 """What is known of a problem's source: proved from its trace, declared by the user, or neither."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from ..problems import ParabolicPDE
 from ..processes import AbstractProcess, Brownian, GeometricBrownian, OrnsteinUhlenbeck
@@ -20,6 +21,15 @@ class Bound:
 
     value: Any
     origin: str
+
+
+class Variation(NamedTuple):
+    """Cells of u, in order, that cover its range; on each the values of df/du are at most `jump` apart."""
+
+    low: Float[np.ndarray, " cells"]
+    high: Float[np.ndarray, " cells"]
+    jump: Float[np.ndarray, " cells"]
+    slope: tuple[float, float]              # least and greatest df/du
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Source:
     curvature: Bound | None = None              # of d2f/du2
     gradient_slope: Bound | None = None         # diameter of df/dz
     gradient_curvature: Bound | None = None     # Lipschitz constant of df/dz in z
+    variation: Bound | None = None              # how df/du varies, where f has kinks in u and df/du depends on u alone
     directions: Bound | None = None             # (k, m): an orthonormal basis of the space in which df/dz varies
     quadratic: float | None = None              # c if f = c |z|^2 + affine in grad, exactly
 
@@ -87,6 +98,8 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
         facts["directions"] = Bound(_directions(problem, at, declared.gradient_directions), "declared")
     if gradient.independent and not value.independent:
         _prove_value_bounds(problem, at, facts, point.independent)
+    if gradient.affine and not value.independent and not smooth and "curvature" not in facts:
+        _prove_variation(problem, at, facts, inputs)
     return Source(
         uses_point=not point.independent, uses_value=not value.independent, uses_gradient=not gradient.independent,
         affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=smooth,
@@ -111,6 +124,20 @@ def _prove_value_bounds(problem: ParabolicPDE, at: np.ndarray, facts: dict[str, 
             proved = bound(problem, reach)
             if proved is not None:
                 facts[name] = Bound(proved, origin)
+
+
+def _prove_variation(problem: ParabolicPDE, at: np.ndarray, facts: dict[str, Any], inputs: tuple) -> None:
+    """How df/du varies over the range of u, or over all real numbers."""
+    from ._ranges import slope_variation
+
+    slope = jax.grad(problem.source, argnums=U)     # type: ignore[arg-type]
+    if not shape_in(slope, inputs, (T, X, GRAD)).independent:
+        return
+    known = facts.get("value_range", Bound((-np.inf, np.inf), "proved"))
+    positive = isinstance(problem.process, GeometricBrownian) and bool((at > 0).all())
+    found = slope_variation(problem, known.value, positive=positive)
+    if found is not None:
+        facts["variation"] = Bound(found, known.origin)
 
 
 def _plain(process: AbstractProcess) -> bool:

@@ -3,8 +3,8 @@
 from ._base import AbstractCertificate as AbstractCertificate
 from ._base import Bounds as Bounds
 from ._dates import Walk as Walk
+from ._model import Model as Model
 from ._paths import Columns as Columns
-from ._paths import Model as Model
 from ._paths import Scheme as Scheme
 from ._paths import Trace as Trace
 from ._paths import Visit as Visit
@@ -24,6 +24,7 @@ from ._select import offers as offers
 from ._select import theorems as theorems
 from .directional import Directional as Directional
 from .gradient_smooth import GradientSmooth as GradientSmooth
+from .kinked import Kinked as Kinked
 from .linear import Linear as Linear
 from .lipschitz import Lipschitz as Lipschitz
 from .mixed import Mixed as Mixed

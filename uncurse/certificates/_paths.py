@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from ..analysis import Source
-from ..problems import ParabolicPDE
 from ..processes import AbstractProcess, mean_decay
 from ..statistics import normal, uniform
 from ..surrogates import AbstractSurrogate
+from ._bending import Bending
+from ._model import Model
 from ._twist import feedback, twisted
 
 Scalar = Float[Array, ""]
@@ -39,44 +39,6 @@ Point = Float[Array, " d"]
 
 
 GRADING = 2.0       # of the steps where g has a kink, or where few long steps do for all but the end
-
-
-class Model(eqx.Module):
-    """A problem as the simulation sees it: arrays that can be traced, functions that cannot."""
-
-    process: AbstractProcess
-    source: Callable = eqx.field(static=True)
-    terminal: Callable = eqx.field(static=True)
-    horizon: float = eqx.field(static=True)
-    directions: Float[Array, "k m"] | None = None       # of noise, along which f_z varies; None: unknown
-
-    @staticmethod
-    def of(
-        problem: ParabolicPDE,
-        value_range: tuple[float, float] | None = None,
-        directions: Float[np.ndarray, "k m"] | None = None,
-    ) -> "Model":
-        """With a range that u is known to keep, f is continued affinely in u outside it: u stays the same, and what is
-        known of f on the range holds wherever yhat strays."""
-        assert problem.source is not None
-        source = problem.source if value_range is None else Extended(problem.source, *map(float, value_range))
-        basis = None if directions is None else jnp.asarray(directions, dtype=np.float32)
-        return Model(problem.process, source, problem.terminal, problem.horizon, basis)
-
-
-@dataclass(frozen=True)
-class Extended:
-    """f for u in [low, high], continued by its tangents: f(v) + f_u(v) (u - v), v the nearest point of the range."""
-
-    source: Callable
-    low: float
-    high: float
-
-    def __call__(self, t: Scalar, x: Point, u: Scalar, grad: Point) -> Scalar:
-        v = jax.lax.stop_gradient(jnp.clip(u, self.low, self.high))
-        inside = (u >= self.low) & (u <= self.high)
-        near, slope = jax.value_and_grad(self.source, argnums=2)(t, x, v, grad)
-        return jnp.where(inside, self.source(t, x, jnp.where(inside, u, v), grad), near + slope * (u - v))
 
 
 @dataclass(frozen=True)
@@ -138,6 +100,10 @@ class Columns(NamedTuple, Generic[Entry]):
     slope_z2: Entry          # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
     slope_x2: Entry          # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
     lagged: Entry            # Gamma_T A w: what slopes at both ends of each step, not the first alone, would add to S
+    swing: Entry             # Gamma_T A int (c_s - c_k) ds; this and the next three only with `Model.bending`
+    sway: Entry              # |A| int |c_s - c_k| (T - s) ds
+    residual: Entry          # int |f(s, X, yhat, zhat) - its linearisation at the start of the step| ds
+    bent: Entry              # int of what `Bending` bounds, for errors of size exp(L+ (T - s)) |A|
 
 
 class Visit(NamedTuple):
@@ -224,22 +190,35 @@ def simulate(
     state = _State(
         x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, residual2=zero,
         slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
+        swing=zero, sway=zero, residual=zero,
     )
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, None, 0, 0))
 
-    def body(state: _State, inputs: tuple[Array, Array, Draws]) -> tuple[_State, Trace | None]:
-        after, visit = step(*inputs[:2], state, read(inputs[2]))
-        return after, Trace(state.x, state.y, visit, state.total, state.log_gamma) if keep else None
+    def body(state: _State, inputs: tuple[Array, Array, Draws]) -> tuple[_State, tuple[Trace | None, Array]]:
+        after, visit, inside = step(*inputs[:2], state, read(inputs[2]))
+        return after, (Trace(state.x, state.y, visit, state.total, state.log_gamma) if keep else None, inside)
 
     times, lengths = (jnp.asarray(model.horizon * a, starts.dtype) for a in (scheme.grid[:-1], scheme.shares))
-    end, visited = jax.lax.scan(body, state, (times, lengths, draws))
+    end, (visited, inside) = jax.lax.scan(body, state, (times, lengths, draws))
     g = jax.vmap(model.terminal)(end.x)
     mismatch = g - end.y
     payoff = jnp.exp(end.log_gamma) * g
     return Columns(
         end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.log_gamma,
         end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, jnp.exp(end.log_gamma) * mismatch * end.lag,
+        jnp.exp(end.log_gamma) * mismatch * end.swing, jnp.abs(mismatch) * end.sway, end.residual,
+        zero if model.bending is None else _bent(model.bending, model.horizon, lengths, inside, jnp.abs(mismatch)),
     ), visited
+
+
+def _bent(
+    bending: Bending, horizon: float, lengths: Float[Array, " steps"], inside: Float[Array, "steps paths two"],
+    mismatch: Float[Array, " paths"],
+) -> Float[Array, " paths"]:
+    """The integral over time of what f leaves out for errors that A bounds, at one random time and yhat a step."""
+    t, y = inside[..., 0], inside[..., 1]
+    left = bending.remainder(y, jnp.exp(bending.growth * (horizon - t)) * mismatch)
+    return jnp.einsum("k,kp->p", lengths, left)
 
 
 class _State(NamedTuple):
@@ -255,12 +234,16 @@ class _State(NamedTuple):
     c: Scalar               # slopes of the step before
     tilt: Point
     lag: Scalar             # w = sum of h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k
+    swing: Scalar           # int (c_s - c_k) ds
+    sway: Scalar            # int |c_s - c_k| (T - s) ds
+    residual: Scalar
 
 
 def _step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, h: Scalar,
     state: _State, noise: Noise,
-) -> tuple[_State, "Visit"]:
+) -> tuple[_State, Visit, Float[Array, " two"]]:
+    """The state after a step, how S depends on the surrogate there, and the random time with yhat at it."""
     if scheme.strength:
         return _twisted_step(model, surrogate, scheme, probe, t, h, state, noise)
     process, f = model.process, model.source
@@ -276,6 +259,7 @@ def _step(
     drift0 = f0 - tilt @ q
     gamma = jnp.exp(state.log_gamma)
     slope_u2, slope_z2, slope_x2 = state.slope_u2, state.slope_z2, state.slope_x2
+    swing, sway, residual, inside = state.swing, state.sway, state.residual, jnp.stack([t, y])
 
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     if expansion is not None:
@@ -307,6 +291,10 @@ def _step(
             beside = _slope_change(model, scheme, t1, x1, y, process.gradient(x1, q), c, tilt)
             slope_u2, slope_z2 = slope_u2 + h * along[0], slope_z2 + h * along[1]
             slope_x2 = slope_x2 + h * (beside[0] + beside[1])
+        if model.bending is not None:
+            change = jax.grad(f, argnums=2)(t1, x1, y1, p1) - c
+            swing, sway = swing + h * change, sway + h * jnp.abs(change) * (model.horizon - t1)
+            residual, inside = residual + h * jnp.abs(rest), jnp.stack([t1, y1])
     else:
         # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
         x2, y2 = x1, y - drift0 * h + m1
@@ -318,16 +306,16 @@ def _step(
         lag = lag + jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt) @ dw
     end = _State(
         x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
-        slope_u2, slope_z2, slope_x2, c, tilt, lag,
+        slope_u2, slope_z2, slope_x2, c, tilt, lag, swing, sway, residual,
     )
     zero = jnp.zeros_like(y)
-    return end, Visit(q, dy, jnp.zeros(0, q.dtype), zero, zero)
+    return end, Visit(q, dy, jnp.zeros(0, q.dtype), zero, zero), inside
 
 
 def _twisted_step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, h: Scalar,
     state: _State, noise: Noise,
-) -> tuple[_State, "Visit"]:
+) -> tuple[_State, Visit, Float[Array, " two"]]:
     process, x, y = model.process, state.x, state.y
     found = feedback(process, surrogate, probe, t, x)
     f0, b = jax.value_and_grad(model.source, argnums=3)(t, x, y, process.gradient(x, found.q))
@@ -341,7 +329,8 @@ def _twisted_step(
     across = twist.across / max(len(probe) - 1, 1)
     visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),
                   twist.along - across, across)  # fmt: skip
-    return state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added), visit
+    after = state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added)
+    return after, visit, jnp.stack([t, y])
 
 
 class _Expansion(NamedTuple):

@@ -18,7 +18,8 @@ from .._devices import gathered, on_each, split
 from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoint
-from ._paths import Columns, Model, Scheme, Trace, read_noise, simulate, twin, words
+from ._model import Model
+from ._paths import Columns, Scheme, Trace, read_noise, simulate, twin, words
 from .step import coarsen
 
 TOGETHER = 32       # points simulated at once, at most

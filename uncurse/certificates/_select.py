@@ -16,6 +16,7 @@ from ._base import AbstractCertificate, Bounds, PerPoint
 from ._sampling import Chunk, Sampler, columns_of
 from .directional import Directional
 from .gradient_smooth import GradientSmooth
+from .kinked import Kinked
 from .linear import Linear
 from .lipschitz import Lipschitz
 from .mixed import Mixed, sampled_curvature, sampled_remainder
@@ -52,9 +53,9 @@ def theorems(
     """All that apply, with constants declared or proved where they can be."""
     horizon = problem.horizon
     step = horizon * float(sampler.scheme.shares.max())
-    kinked = Lipschitz.of(source, horizon, step)
-    found = [Linear.of(source, horizon), Value.of(source, horizon), kinked]
-    found += [None if kinked is None else Directional.of(source, kinked)]
+    lipschitz = Lipschitz.of(source, horizon, step)
+    found = [Linear.of(source, horizon), Value.of(source, horizon), Kinked.of(source, horizon, step)]
+    found += [lipschitz, None if lipschitz is None else Directional.of(source, lipschitz)]
     smooth = None
     if not source.uses_value and not source.affine_in_gradient:
         curvature = None

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Key
 from .._solution import Guarantee
 from ..statistics import Moments
 from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack
-from ._paths import Columns, Model
+from ._model import Model
+from ._paths import Columns
 
 
 @dataclass(frozen=True)

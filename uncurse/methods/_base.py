@@ -28,7 +28,8 @@ class Setting:
     def sampler(self) -> Sampler:
         scheme = Scheme.of(self.source, self.problem.process, self.steps)
         directions = None if self.source.directions is None else self.source.directions.value
-        model = Model.of(self.problem, self.source.extension, directions)
+        variation = None if self.source.variation is None else self.source.variation.value
+        model = Model.of(self.problem, self.source.extension, directions, variation)
         return Sampler(model, scheme, self.starts, self.rows)
 
 
