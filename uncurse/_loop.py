@@ -40,7 +40,8 @@ SAVING = 0.5                # part of the certificate's time that one more block
 NEXT = 3.0                  # times the compilation so far: what the next method's programs will take to compile
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
-FOR_PROOF = 30.0            # seconds of training that a proof is worth where an estimate would already do
+FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
+DEARER = 3.0                # ... and so many times the sampling of the estimate
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -172,7 +173,7 @@ class Run:
         """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
         assert self.best is not None
         spent, seconds = self.request.clock.elapsed, self.best.seconds
-        waiting = self.best.promising and self.request.clock.spent.get("train", 0.0) < FOR_PROOF
+        waiting = self.best.promising and self.request.clock.spent.get("train", 0.0) + price < FOR_PROOF
         if SAVING * self.best.spare <= price and not waiting:
             self.reason = f"certifying takes {_about(seconds)}, more training {_about(price)}"
         elif spent + min(seconds, 0.5 * self.request.limit) > self.request.limit:
@@ -190,7 +191,7 @@ class Run:
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         n = len(self.request.points)
         least = fewest(n) * n * rate
-        seconds = np.inf if offer.counts is None else max(planned(offer.counts).mean() * n * rate, least)
+        seconds = np.inf if offer.counts is None else max(float(planned(offer.counts).mean()) * n * rate, least)
         spare = seconds - least
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
         relative = float(np.max(spread / allowed(y0, self.request.tolerance)))
@@ -226,15 +227,15 @@ class Run:
         found = theorems(self.problem, self.source, setting.sampler, surrogate, chunk, y0, key)
         offered = offers(found, chunk, y0, self.request.tolerance, self.request.z)
 
-        def affordable() -> list[Offer]:
-            paths = PATIENCE / (len(self.request.points) * rate)
-            return [o for o in offered if o.count is not None and o.count < paths]
+        def seconds(offer: Offer) -> float:
+            return np.inf if offer.count is None else offer.count * len(self.request.points) * rate
 
         exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
-        if not affordable() and not exact:
+        if not exact and min((seconds(o) for o in offered), default=np.inf) > FOR_PROOF:
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
             offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z)
-        chosen = (affordable() or sorted(offered, key=lambda o: o.bias))[0]
+        dear = min(PATIENCE, FOR_PROOF + DEARER * min((seconds(o) for o in offered), default=np.inf))
+        chosen = ([o for o in offered if seconds(o) < dear] or sorted(offered, key=lambda o: o.bias))[0]
         return chosen, min((o.bias for o in offered if o.proved), default=np.inf)
 
     def _keep(self, proposal: _Proposal) -> bool:
