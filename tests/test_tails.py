@@ -91,10 +91,11 @@ def test_a_sample_that_falls_short_is_enlarged_not_forgotten(monkeypatch):
         offer, bias = choose(self, *args)
         return replace(offer, counts=np.maximum(offer.counts // 4, 1)), bias
 
-    def recorded(self, plan, count, path, points, before):
-        found = sample(self, plan, count, path, points, before)
-        sizes.append((0 if before is None else before.count, found[1].count))
-        return found
+    def recorded(self, plan, points, missing, attempt, before):
+        drawn, whole = sample(self, plan, points, missing, attempt, before)
+        had = 0 if before is None else before.count
+        sizes.append((had, had + drawn.count))
+        return drawn, whole
 
     monkeypatch.setattr(Run, "_choose", too_few)
     monkeypatch.setattr(Final, "_sample", recorded)

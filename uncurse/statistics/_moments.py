@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 # Standard errors are themselves estimates. The variance is taken at its own upper confidence limit, this many standard
 # errors up (99 %), and no mean is believed that fewer than `FEW` paths' worth of variance carries.
@@ -13,14 +13,14 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Moments:
-    """Sample mean and scatter of k columns over `count` independent paths, for each of n points.
+    """Sample mean and scatter of k columns over independent paths, `counts` of them for each of n points.
 
     `scatter` is the sum of (c - mean)(c - mean)^T; `third` and `fourth` are the sums of (c - mean)^3 and (c - mean)^4,
     from which heavy tails are seen. `invalid` counts paths that are not finite; they are never dropped silently: with
     any of them, means are not finite either.
     """
 
-    count: int
+    counts: Int[np.ndarray, " n"]
     mean: Float[np.ndarray, "n k"]
     scatter: Float[np.ndarray, "n k k"]
     third: Float[np.ndarray, "n k"]
@@ -36,15 +36,16 @@ class Moments:
             scatter = np.einsum("npi,npj->nij", centred, centred)
             third, fourth = (np.einsum("npi->ni", centred**power) for power in (3, 4))
         invalid = int((~np.isfinite(c).all(axis=2)).sum())
-        return Moments(c.shape[1], mean, scatter, third, fourth, invalid)
+        return Moments(np.full(c.shape[0], c.shape[1]), mean, scatter, third, fourth, invalid)
 
     def merge(self, other: "Moments") -> "Moments":
         """The moments of both samples together (Chan, Golub and LeVeque 1983; Pébay 2008, eq. 2.1)."""
-        a, b = self.count, other.count
+        a, b = self._each, other._each
         n = a + b
         with np.errstate(invalid="ignore"):
             step = other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.einsum("ni,nj->nij", step, step) * (a * b / n)
+        between = np.einsum("ni,nj->nij", step, step) * (a * b / n)[..., None]
+        scatter = self.scatter + other.scatter + between
         with np.errstate(over="ignore", invalid="ignore"):
             second = self._squares, other._squares
             third = self.third + other.third + step**3 * (a * b * (a - b) / n**2)
@@ -52,13 +53,14 @@ class Moments:
             fourth = self.fourth + other.fourth + step**4 * (a * b * (a**2 - a * b + b**2) / n**3)
             fourth += 6 * step**2 * (a**2 * second[1] + b**2 * second[0]) / n**2
             fourth += 4 * step * (a * other.third - b * self.third) / n
-        return Moments(n, self.mean + step * (b / n), scatter, third, fourth, self.invalid + other.invalid)
+        counts, invalid = self.counts + other.counts, self.invalid + other.invalid
+        return Moments(counts, self.mean + step * (b / n), scatter, third, fourth, invalid)
 
     @staticmethod
     def concatenate(parts: "list[Moments]") -> "Moments":
-        """The moments of several groups of points that had the same number of paths."""
+        """The moments of several groups of points."""
         return Moments(
-            parts[0].count,
+            np.concatenate([p.counts for p in parts]),
             np.concatenate([p.mean for p in parts]),
             np.concatenate([p.scatter for p in parts]),
             np.concatenate([p.third for p in parts]),
@@ -66,11 +68,34 @@ class Moments:
             sum(p.invalid for p in parts),
         )
 
+    def take(self, points: Int[np.ndarray, " m"]) -> "Moments":
+        """Those of some of the points; `invalid` stays."""
+        arrays = self.counts, self.mean, self.scatter, self.third, self.fourth
+        return Moments(*(a[points] for a in arrays), invalid=self.invalid)
+
+    def updated(self, points: Int[np.ndarray, " m"], more: "Moments") -> "Moments":
+        """With more paths for some of the points."""
+        whole = self.take(points).merge(more)
+        names = "counts", "mean", "scatter", "third", "fourth"
+        arrays = {name: getattr(self, name).copy() for name in names}
+        for name, array in arrays.items():
+            array[points] = getattr(whole, name)
+        return Moments(**arrays, invalid=whole.invalid)
+
     def scaled(self, count: int) -> "Moments":
         """What `count` paths would give that scatter as these did."""
-        factor = max(count - 1, 1) / max(self.count - 1, 1)
-        sums = self.scatter * factor, self.third * factor, self.fourth * factor
-        return Moments(count, self.mean, *sums, self.invalid)
+        factor = max(count - 1, 1) / np.maximum(self._each - 1, 1)
+        sums = self.scatter * factor[..., None], self.third * factor, self.fourth * factor
+        return Moments(np.full_like(self.counts, count), self.mean, *sums, invalid=self.invalid)
+
+    @property
+    def count(self) -> int:
+        """Paths of the point that had the fewest."""
+        return int(self.counts.min())
+
+    @property
+    def _each(self) -> Float[np.ndarray, "n 1"]:
+        return self.counts.astype(np.float64)[:, None]
 
     @property
     def _squares(self) -> Float[np.ndarray, "n k"]:
@@ -79,18 +104,18 @@ class Moments:
     @property
     def covariance(self) -> Float[np.ndarray, "n k k"]:
         """Unbiased covariance of one path's columns."""
-        return self.scatter / max(self.count - 1, 1)
+        return self.scatter / np.maximum(self._each - 1, 1)[..., None]
 
     @property
     def deviation(self) -> Float[np.ndarray, "n k"]:
         """Standard deviation of one path's columns."""
-        return np.sqrt(self._squares / max(self.count - 1, 1))
+        return np.sqrt(self._squares / np.maximum(self._each - 1, 1))
 
     @property
     def cautious_error(self) -> Float[np.ndarray, "n k"]:
         """Standard error of the means, at its upper limit: Var(s^2) = (kurtosis - 1) s^4 / count for large samples."""
-        excess = np.sqrt(np.maximum(self.kurtosis - 1, 0.0) / self.count)
-        return self.deviation * np.sqrt((1 + CAUTION * excess) / self.count)
+        excess = np.sqrt(np.maximum(self.kurtosis - 1, 0.0) / self._each)
+        return self.deviation * np.sqrt((1 + CAUTION * excess) / self._each)
 
     @property
     def error(self) -> Float[np.ndarray, "n k"]:
@@ -102,13 +127,13 @@ class Moments:
     def heavy(self) -> Bool[np.ndarray, "n k"]:
         """Whether fewer than `FEW` paths' worth of variance carries the mean: count / kurtosis, which is the number of
         events where a rare event makes all the variance."""
-        return self.count < FEW * self.kurtosis
+        return self._each < FEW * self.kurtosis
 
     @property
     def kurtosis(self) -> Float[np.ndarray, "n k"]:
         """Kurtosis of each column; 3 for a Gaussian, and for a column that does not scatter."""
-        variance = self._squares / self.count
+        variance = self._squares / self._each
         scatters = variance > 1e-30 * self.mean**2
         with np.errstate(over="ignore", invalid="ignore"):
-            relative = np.sqrt(self.fourth / self.count) / np.where(scatters, variance, 1.0)
+            relative = np.sqrt(self.fourth / self._each) / np.where(scatters, variance, 1.0)
             return np.where(scatters, relative**2, 3.0)
