@@ -69,7 +69,7 @@ def test_words_follow_the_class_of_the_problem(tmp_path):
     control, stopping = made(FLIGHT, Push()), made(option(1), Above(1.2, 1), guarantee=uc.Guarantee.two_sided)
     assert str(control).startswith("least cost = 1.000  in (unbounded, 1.010]    99 %, upper bound")
     assert "\n  without control 2.00, 100 % away" in str(control)
-    assert "\n  stationarity    0.034: 0 where" in str(control)
+    assert "\n  stationarity    0.034: gradient of the cost" in str(control)
     assert str(stopping).startswith("best value = ") and "\n  last date only  2.00" in str(stopping)
     assert "stationarity" not in str(stopping)
     for solution in (control, stopping):

@@ -168,7 +168,7 @@ class Control:
             policy, value, name, net.mean(axis=1), net.std(axis=1),
             np.maximum(gaps.mean(axis=1), 0.0), gaps.std(axis=1) if known else np.zeros(n), bound,
             rms / np.where(bound.modulus > 0, bound.modulus, np.inf),
-            float(np.sqrt(np.mean(np.sum(bound.pressing(g, a), axis=-1)))), rates,
+            float(np.sqrt(max(np.mean(np.sum(bound.pressing(g, a), axis=-1)), 0.0))), rates,
         )
         self.log.append({
             "method": name, "round": self.pilots, "steps": self.problem.steps, "cost": float(found.cost.max()),
@@ -370,7 +370,7 @@ class Control:
             "dates": counts[1], "branches": BRANCHES, "stationarity": best.stationarity,
             "certificate": "Branched" if counts[1] else "policy cost",
         }
-        said = assumptions(decision, bounds, best.bound.modulus, best.stationarity)
+        said = assumptions(decision, bounds, best.bound.modulus)
         return self._report(bounds, baseline, result, best.policy, best.value, stats, said)
 
     def _report(

@@ -11,21 +11,17 @@ if TYPE_CHECKING:
 
 
 def assumptions(
-    decision: "Decision", bounds: "Bounds", m: Float[np.ndarray, " m"], stationarity: float
+    decision: "Decision", bounds: "Bounds", m: Float[np.ndarray, " m"]
 ) -> tuple[str, ...]:
     """What the interval of a control problem rests on, in words.
 
-    m: the modulus in each control. stationarity: the figure that stands in where nothing is proved below.
+    m: the modulus in each control.
     """
     if not decision.provable or bounds.guarantee == "upper_bound":
         why = "controlled states are not affine in the controls" if not decision.affine else (
             "the costs are not convex" if decision.convex is None else "a control has neither modulus nor bounds")
         low = "; costs are never negative, so neither is their least mean" if decision.costs_positive else ""
-        return (
-            f"nothing is proved below, because {why}{low}",
-            f"stationarity {stationarity:.2g}: root mean square, over dates, of the gradient of the cost in the "
-            "controls where it could be lowered, per unit of time; 0 at a local optimum; it bounds nothing",
-        )
+        return (f"nothing is proved below, because {why}{low}",)
     assert decision.convex is not None
     words = {"proved": "proved from their traces", "declared": "declared", "tested": "tested at random points only"}
     size = f"{m.min():.3g}" if m.min() == m.max() else f"{m.min():.3g} to {m.max():.3g}"

@@ -62,10 +62,11 @@ class Branched:
 
     def pressing(self, gradients: Float[np.ndarray, "n groups branches m"], controls: Float[np.ndarray, "n groups m"]
                  ) -> Control:
-        """gamma^2 without bias where moving the control against gamma stays within its bounds, else 0."""
+        """gamma^2 without bias, so sometimes below 0, where moving the control against gamma stays within its bounds;
+        else 0."""
         gamma = gradients / self.step
         b, mean = gamma.shape[2], gamma.mean(axis=2)
-        squares = np.maximum((gamma.sum(axis=2) ** 2 - (gamma**2).sum(axis=2)) / (b * (b - 1)), 0.0)
+        squares = (gamma.sum(axis=2) ** 2 - (gamma**2).sum(axis=2)) / (b * (b - 1))
         return np.where(self._inside(controls) | (np.where(controls > self.low, mean, -mean) > 0), squares, 0.0)
 
     def averaged(self, gamma: Control, a: Control) -> Control:

@@ -206,11 +206,11 @@ def _baseline(solution: "Solution") -> str:
 
 
 def _stationarity(solution: "Solution") -> str:
-    """How far the policy is from one that no small change improves; not a bound."""
+    """Root mean square, over dates, of the gradient of the cost in the controls where moving them could lower it."""
     size = solution.stats.get("stationarity")
     if size is None or not math.isfinite(size) or str(solution.guarantee) != "upper_bound":
         return ""
-    return f"{size:.2g}: 0 where no small change of the policy lowers the cost; it bounds nothing"
+    return f"{size:.2g}: gradient of the cost in the controls, 0 where no small change lowers it; it bounds nothing"
 
 
 def _distance(away: float, share: float) -> str:
