@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 import uncurse as uc
 from uncurse import Guarantee, Result
-from uncurse.certificates import TOGETHER
+from uncurse.certificates import TOGETHER, Sampler
 from uncurse.statistics import Moments
 
 FALSE_ALARM = 1e-4
@@ -91,3 +91,22 @@ def test_out_of_time_no_point_is_left_out():
     assert np.isfinite(solution.value).all() and np.isfinite(solution.low).mean() > 0.5
     held = (solution.low <= shifted(points)) & (shifted(points) <= solution.high)
     assert held.sum() >= binom.ppf(FALSE_ALARM, 300, 0.99)
+
+
+def test_ctrl_c_leaves_no_point_without_an_answer(monkeypatch):
+    points = np.random.default_rng(4).normal(size=(5 * TOGETHER, 2))
+    original, calls = Sampler.moments, []
+
+    def interrupted(self, *args):
+        calls.append(len(self.starts))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        yield from original(self, *args)
+
+    monkeypatch.setattr(Sampler, "moments", interrupted)
+    solution = uc.solve(LINEAR, points, rtol=0.0, atol=0.02, progress=False, method="smoothing", throw=False)
+    assert solution.result in (Result.interrupted, Result.heavy_tailed)
+    assert calls == [TOGETHER] * 6      # two whole groups, a third that is cut, its least, and one round for two more
+    assert solution.value.shape == (5 * TOGETHER,) and np.isfinite(solution.value).all()
+    held = (solution.low <= shifted(points)) & (shifted(points) <= solution.high)
+    assert held.sum() >= binom.ppf(FALSE_ALARM, len(points), 0.99)

@@ -98,18 +98,20 @@ class Final:
     ) -> tuple[Moments, bool]:
         """New paths for some points, in groups that need about as many; whether all were drawn.
 
-        A group has as many slots as were compiled for: its points fill them several times where they are few.
+        A group has as many slots as were compiled for: its points fill them several times where they are few. After
+        Ctrl-C the other groups get one round of paths each, so that no point is left without an answer.
         """
         order = np.argsort(missing, kind="stable") if len(points) > TOGETHER else np.arange(len(points))
         groups = [order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)]
-        slots, parts, complete, invalid = min(len(plan.y0), TOGETHER), [], True, 0
+        slots, parts, complete, invalid, cut = min(len(plan.y0), TOGETHER), [], True, 0, False
         for i, group in enumerate(groups):
             copies = max(slots // len(group), 1)
             at = points[np.resize(group, slots)]
-            count = -(-int(missing[group].max()) // copies)
+            count = 1 if cut else -(-int(missing[group].max()) // copies)
             alone = before if len(points) == len(plan.y0) == len(group) else None
             found = self._group(plan, at, count, (attempt, i), (i, len(groups)), alone)
-            complete, invalid = complete and found.complete, invalid + found.moments.invalid
+            complete, cut = complete and found.complete, cut or found.interrupted
+            invalid += found.moments.invalid
             same = (found.moments.take(np.arange(c * len(group), (c + 1) * len(group))) for c in range(copies))
             parts.append(reduce(Moments.merge, same))
         drawn = Moments.concatenate(parts).take(np.argsort(order, kind="stable"))
