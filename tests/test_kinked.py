@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _problems import Formula, bounds_of, paths_of, sampler_of
+from scipy.stats import norm
 
 import uncurse as uc
 from uncurse.analysis import analyse
@@ -50,6 +51,36 @@ def test_what_a_tangent_leaves_is_bounded_and_not_by_much(variation):
     far = np.abs(y[:, None] - np.array(KINKS)).min(axis=1) > e
     smooth = far & (y > 50) & (y < 70)
     assert (bound[smooth] <= 0.003 * e[smooth] ** 2 + 3e-4 * e[smooth]).all()       # sup |f_uu| / 2 = 0.003
+
+
+def test_far_cells_do_not_drown_those_that_matter():
+    """f_u keeps on varying out to where u is a million; sums over all cells in single precision lost the kink."""
+    problem = uc.ParabolicPDE(
+        process=uc.Brownian(1, 1.0), source=lambda t, x, u, grad: 0.3 * jnp.abs(u + 2) + 0.1 * jnp.sin(u),
+        terminal=lambda x: x[0], horizon=0.5,
+    )
+    variation = analyse(problem, np.zeros((1, 1))).variation.value
+    rng = np.random.default_rng(0)
+    y, e = rng.uniform(-6, 6, 20_000), rng.exponential(1, 20_000)
+    bound = np.asarray(Bending.of(variation).remainder(jnp.asarray(y, jnp.float32), jnp.asarray(e, jnp.float32)))
+    f, slope = (lambda u: 0.3 * abs(u + 2) + 0.1 * np.sin(u)), (lambda u: 0.3 * np.sign(u + 2) + 0.1 * np.cos(u))
+    left = [np.abs(f(y + s * e) - f(y) - s * slope(y) * e) for s in (1, -1)]
+    assert (bound >= np.maximum(*left) - 1e-4).all()
+
+
+def test_a_kink_at_the_end_of_the_range():
+    """u <= 0 is proved, and f = -max(u, 0) / 2 has its kink there: f vanishes, and u is minus a put."""
+    spot, strike, sigma = 150.0, 100.0, 0.4
+    problem = uc.ParabolicPDE(
+        process=uc.GeometricBrownian(1, 0.0, sigma), source=lambda t, x, u, grad: -0.5 * jnp.maximum(u, 0.0),
+        terminal=lambda x: -jnp.maximum(strike - x[0], 0.0), horizon=1.0,
+    )
+    low, high = analyse(problem, np.array([[spot]])).slope.value
+    assert low <= -0.25 and high >= 0       # JAX continues f from the tie with the mean of both slopes
+    solution = uc.solve(problem, [spot], rtol=0.0, atol=0.02, method="smoothing", progress=False, throw=False)
+    d = np.log(spot / strike) / sigma + np.array([0.5, -0.5]) * sigma
+    put = strike * norm.cdf(-d[1]) - spot * norm.cdf(-d[0])
+    assert solution.low <= -put <= solution.high, (put, str(solution))
 
 
 @pytest.mark.parametrize("source", [

@@ -27,10 +27,13 @@ def fewest(points: int) -> int:
     return FEWEST if points == 1 else 256
 
 
-def planned(counts: Points) -> Points:
-    """Paths for each point, from what pilots say: these are small where there are many points, and some scatter low by
-    chance."""
-    return np.maximum(counts, int(np.median(counts)))
+def planned(counts: Points, asked: int) -> Points:
+    """Paths for each point, from what pilots say of them or of some of the `asked` points.
+
+    Few points all get what the worst needs. Where there are many, pilots are small, and some scatter low by chance.
+    """
+    enough = counts.max() if asked <= TOGETHER else int(np.median(counts))
+    return np.maximum(np.maximum(counts, enough), fewest(asked))
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ class Final:
     def certify(self, plan: Plan) -> tuple[Bounds, int, Result]:
         """The interval, the most paths that a point took, and how it ended.
 
-        Numbers of paths are fixed beforehand. Half as many again join where a point fell short, up to twice. It keeps
-        what it has: a sample drawn anew would forget the rare large value for which the first was found too small.
+        Numbers of paths are fixed beforehand. Half as many again, or more where few paths carry the average, join where
+        a point fell short, up to twice. It keeps what it has: a sample drawn anew would forget the rare large value for
+        which the first was found too small.
         """
         wanted, short = self._wanted(plan), np.arange(len(plan.y0))
         moments, complete, attempt = None, True, 0
@@ -87,9 +91,9 @@ class Final:
         n, least = len(plan.y0), fewest(len(plan.y0))
         if self.interrupted or plan.counts is None or not plan.finite:
             return np.full(n, max(least, 4 * plan.sampler.width))
-        counts = np.maximum(planned(plan.counts), least)
+        counts = planned(plan.counts, n)
         if n <= TOGETHER:
-            return np.full(n, counts.max())
+            return counts
         room = max(self.request.left, 0.0) / max(float(counts.sum()) * plan.rate, 1e-9)
         return np.maximum((counts * min(1.0, room)).astype(int), least)
 
@@ -108,8 +112,8 @@ class Final:
             copies = max(slots // len(group), 1)
             at = points[np.resize(group, slots)]
             count = 1 if cut else -(-int(missing[group].max()) // copies)
-            alone = before if len(points) == len(plan.y0) == len(group) else None
-            found = self._group(plan, at, count, (attempt, i), (i, len(groups)), alone)
+            whole = len(points) == len(plan.y0) == len(group)
+            found = self._group(plan, at, count, (attempt, i), (i, len(groups)), whole, before)
             complete, cut = complete and found.complete, cut or found.interrupted
             invalid += found.moments.invalid
             same = (found.moments.take(np.arange(c * len(group), (c + 1) * len(group))) for c in range(copies))
@@ -118,8 +122,10 @@ class Final:
         return replace(drawn, invalid=invalid), complete
 
     def _group(
-        self, plan: Plan, at: Points, count: int, path: tuple[int, int], place: tuple[int, int], before: Moments | None
+        self, plan: Plan, at: Points, count: int, path: tuple[int, int], place: tuple[int, int], whole: bool,
+        before: Moments | None,
     ) -> Gathered:
+        """Paths for one group; `whole` says that it holds all points, each once."""
         sampler, y0 = replace(plan.sampler, starts=plan.sampler.starts[at]), plan.y0[at]
 
         def drawn(count: int, *words: int) -> Iterator[Moments]:
@@ -129,7 +135,7 @@ class Final:
 
         def seen(moments: Moments) -> None:
             done = (place[0] + moments.count / max(count, 1)) / place[1]
-            if len(at) < len(plan.y0):
+            if not whole:
                 self.request.progress.update(min(done, 1.0))
                 return
             bounds = self._bounds(plan, moments if before is None else before.merge(moments))
@@ -137,7 +143,8 @@ class Final:
             self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
             self.request.progress.update(min(done, 1.0), float(bounds.low[worst]), float(bounds.high[worst]))
 
-        found = gather(self.request, drawn(count), count, seen=seen, least=lambda: next(drawn(1, 1)))
+        least = None if self.interrupted else lambda: next(drawn(1, 1))      # a second Ctrl-C goes through
+        found = gather(self.request, drawn(count), count, seen=seen, least=least)
         self.interrupted |= found.interrupted
         return found
 

@@ -41,7 +41,7 @@ NEXT = 3.0                  # times the compilation so far: what the next method
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
-DEARER = 3.0                # ... and so many times the sampling of the estimate
+DEARER = 3.0                # ... plus so many times the sampling of the estimate
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -190,9 +190,8 @@ class Run:
         chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         n = len(self.request.points)
-        least = fewest(n) * n * rate
-        seconds = np.inf if offer.counts is None else max(float(planned(offer.counts).mean()) * n * rate, least)
-        spare = seconds - least
+        seconds = self._seconds(offer, rate)
+        spare = seconds - fewest(n) * n * rate
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
         relative = float(np.max(spread / allowed(y0, self.request.tolerance)))
         if len(y0) == n:
@@ -227,16 +226,22 @@ class Run:
         found = theorems(self.problem, self.source, setting.sampler, surrogate, chunk, y0, key)
         offered = offers(found, chunk, y0, self.request.tolerance, self.request.z)
 
-        def seconds(offer: Offer) -> float:
-            return np.inf if offer.count is None else offer.count * len(self.request.points) * rate
+        def within(seconds: float) -> list[Offer]:
+            return [o for o in offered if self._seconds(o, rate) < seconds]
 
         exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
-        if not exact and min((seconds(o) for o in offered), default=np.inf) > FOR_PROOF:
+        left = max(self.request.left, 0.0)
+        if not exact and not within(min(FOR_PROOF, left)):
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
             offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z)
-        dear = min(PATIENCE, FOR_PROOF + DEARER * min((seconds(o) for o in offered), default=np.inf))
-        chosen = ([o for o in offered if seconds(o) < dear] or sorted(offered, key=lambda o: o.bias))[0]
+        dear = min(PATIENCE, FOR_PROOF + DEARER * min((self._seconds(o, rate) for o in offered), default=np.inf))
+        chosen = (within(min(dear, left)) or within(dear) or sorted(offered, key=lambda o: o.bias))[0]
         return chosen, min((o.bias for o in offered if o.proved), default=np.inf)
+
+    def _seconds(self, offer: Offer, rate: float) -> float:
+        """What the certificate takes at all points; inf where no number of paths will do."""
+        n = len(self.request.points)
+        return np.inf if offer.counts is None else float(planned(offer.counts, n).mean()) * n * rate
 
     def _keep(self, proposal: _Proposal) -> bool:
         """Take a proposal that is better than the best so far; say whether it gained enough to go on the same way."""
@@ -302,7 +307,12 @@ class Run:
         if len(self.points) < len(self.request.points):
             self.points = self.request.points
             guess = np.asarray(proposal.surrogate(0.0, self.points), dtype=np.float64)
-            proposal = self._assess(proposal.method, proposal.state, self._setting(proposal.setting.steps), guess)
+            setting = self._setting(proposal.setting.steps)
+            try:
+                proposal = self._assess(proposal.method, proposal.state, setting, guess)
+            except KeyboardInterrupt:       # pilots of all points are soon drawn; a second Ctrl-C ends it
+                self.interrupted = True
+                proposal = self._assess(proposal.method, proposal.state, setting, guess)
         self.request.progress.stage("certificate")
         plan = Plan(
             proposal.setting.sampler, proposal.surrogate, proposal.offer.certificate, proposal.y0,

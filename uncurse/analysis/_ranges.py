@@ -243,7 +243,8 @@ def _derivative(function: Callable) -> Callable:
 
 @jax.custom_jvp
 def _max(a: Any, b: Any) -> Any:
-    """Its derivative is that of the larger operand, by a comparison that intervals can decide."""
+    """Its derivative is that of the larger operand, by comparisons that intervals can decide; at a tie the mean of both,
+    as in JAX: f continued affinely from there has that slope."""
     return lax.max(a, b)
 
 
@@ -254,9 +255,11 @@ def _min(a: Any, b: Any) -> Any:
 
 @_max.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple:
-    return _max(*primals), jnp.where(primals[0] > primals[1], *tangents)
+    (a, b), (da, db) = primals, tangents
+    return _max(a, b), jnp.where(a > b, da, jnp.where(a < b, db, (da + db) / 2))
 
 
 @_min.defjvp
 def _(primals: tuple, tangents: tuple) -> tuple:
-    return _min(*primals), jnp.where(primals[0] < primals[1], *tangents)
+    (a, b), (da, db) = primals, tangents
+    return _min(a, b), jnp.where(a < b, da, jnp.where(a > b, db, (da + db) / 2))

@@ -24,19 +24,23 @@ class Bending(eqx.Module):
     low: Float[Array, " cells"]
     high: Float[Array, " cells"]
     jump: Float[Array, " cells"]
-    jumps: Float[Array, " ends"]        # sums of J_i over the cells before
+    jumps: Float[Array, " ends"]        # sums of J_i over the cells before, from a cell in the middle
     right: Float[Array, " ends"]        # of J_i low_i
     left: Float[Array, " ends"]         # of J_i high_i
     growth: float = eqx.field(static=True)      # L+ = max(sup f_u, 0)
 
     @staticmethod
     def of(variation: Variation) -> "Bending":
-        def before(a: np.ndarray) -> np.ndarray:
-            return np.concatenate([[0.0], np.cumsum(a)])
-
         low, high, jump, slope = variation
-        finite = (np.where(np.isfinite(a), a, 0.0) for a in (low, high))       # such an end is never a distance away
-        arrays = low, high, jump, before(jump), *(before(jump * a) for a in finite)
+        ends = (np.where(np.isfinite(a), a, 0.0) for a in (low, high))      # such an end is never a distance away
+        # Sums count from the cell nearest to 0, in float64: from the first cell, far ones would drown the others.
+        middle = int(np.clip(np.searchsorted(high, 0.0), 0, len(jump) - 1))
+
+        def before(a: np.ndarray) -> np.ndarray:
+            sums = np.concatenate([[0.0], np.cumsum(a)])
+            return sums - sums[middle]
+
+        arrays = low, high, jump, before(jump), *(before(jump * end) for end in ends)
         return Bending(*(jnp.asarray(a, dtype=np.float32) for a in arrays), growth=max(slope[1], 0.0))  # type: ignore
 
     def remainder(self, y: Numbers, e: Numbers) -> Numbers:

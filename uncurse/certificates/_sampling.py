@@ -117,10 +117,11 @@ class Sampler:
         """
         paths, sets = self.block * self.width, []
         count = min(count, HISTORY // (4 * self.scheme.steps * self.model.process.dim))
-        at = np.resize(np.repeat(np.arange(len(self.starts)), 2), paths)
-        starts = jnp.asarray(self.starts[at].astype(np.float32))
-        values = jnp.asarray(y0[at].astype(np.float32))
+        pairs = np.repeat(np.arange(len(self.starts)), 2)
         for round_ in range(max(-(-count // paths), 1)):
+            at = np.resize(np.roll(pairs, -round_ * (paths // 2 * 2)), paths)   # go on where the last one ended
+            starts = jnp.asarray(self.starts[at].astype(np.float32))
+            values = jnp.asarray(y0[at].astype(np.float32))
             bits = self._bits(key, round_, 0)
             branch = np.zeros(paths, dtype=np.int64)
             if branches is not None:

@@ -34,8 +34,8 @@ class Stepped(AbstractPairCertificate):
     def pair_columns(
         self, paths: Columns[PerPath], coupled: Columns[PerPath], y0: PerPoint
     ) -> Float[np.ndarray, "n paths k"]:
-        difference = np.asarray(paths.total, dtype=np.float64) - np.asarray(coupled.total, dtype=np.float64)
-        return np.concatenate([self.inner.columns(paths, y0), difference[..., None]], axis=-1)
+        fine, coarse = self.inner.columns(paths, y0), self.inner.columns(coupled, y0)
+        return np.concatenate([fine, fine[..., :1] - coarse[..., :1]], axis=-1)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         inner = self.inner.bounds(moments, y0, z)
