@@ -243,7 +243,7 @@ def _derivative(function: Callable) -> Callable:
 
 @jax.custom_jvp
 def _max(a: Any, b: Any) -> Any:
-    """Its derivative is that of the larger operand, by comparisons that intervals can decide; at a tie the mean of both,
+    """Its derivative is that of the larger operand, by comparisons that intervals can decide; at a tie the mean,
     as in JAX: f continued affinely from there has that slope."""
     return lax.max(a, b)
 
