@@ -194,7 +194,7 @@ def simulate(
     )
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, None, 0, 0))
 
-    def body(state: _State, inputs: tuple[Array, Array, Draws]) -> tuple[_State, tuple[Trace | None, Array]]:
+    def body(state: _State, inputs: tuple[Array, Array, Draws]) -> tuple[_State, tuple[Trace | None, Array | None]]:
         after, visit, inside = step(*inputs[:2], state, read(inputs[2]))
         return after, (Trace(state.x, state.y, visit, state.total, state.log_gamma) if keep else None, inside)
 
@@ -202,12 +202,13 @@ def simulate(
     end, (visited, inside) = jax.lax.scan(body, state, (times, lengths, draws))
     g = jax.vmap(model.terminal)(end.x)
     mismatch = g - end.y
-    payoff = jnp.exp(end.log_gamma) * g
+    gamma = jnp.exp(end.log_gamma)
+    payoff = gamma * g
     return Columns(
         end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.log_gamma,
-        end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, jnp.exp(end.log_gamma) * mismatch * end.lag,
-        jnp.exp(end.log_gamma) * mismatch * end.swing, jnp.abs(mismatch) * end.sway, end.residual,
-        zero if model.bending is None else _bent(model.bending, model.horizon, lengths, inside, jnp.abs(mismatch)),
+        end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, gamma * mismatch * end.lag,
+        gamma * mismatch * end.swing, jnp.abs(mismatch) * end.sway, end.residual,
+        zero if model.bending is None or inside is None else _bent(model.bending, model.horizon, lengths, inside, jnp.abs(mismatch)),
     ), visited
 
 
@@ -242,8 +243,9 @@ class _State(NamedTuple):
 def _step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, h: Scalar,
     state: _State, noise: Noise,
-) -> tuple[_State, Visit, Float[Array, " two"]]:
-    """The state after a step, how S depends on the surrogate there, and the random time with yhat at it."""
+) -> tuple[_State, Visit, Float[Array, " two"] | None]:
+    """The state after a step, how S depends on the surrogate there, and the random time with yhat at it, where
+    `Model.bending` asks for that."""
     if scheme.strength:
         return _twisted_step(model, surrogate, scheme, probe, t, h, state, noise)
     process, f = model.process, model.source
@@ -259,7 +261,7 @@ def _step(
     drift0 = f0 - tilt @ q
     gamma = jnp.exp(state.log_gamma)
     slope_u2, slope_z2, slope_x2 = state.slope_u2, state.slope_z2, state.slope_x2
-    swing, sway, residual, inside = state.swing, state.sway, state.residual, jnp.stack([t, y])
+    swing, sway, residual, inside = state.swing, state.sway, state.residual, None
 
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     if expansion is not None:
@@ -289,12 +291,11 @@ def _step(
         if scheme.track:
             along = _slope_change(model, scheme, t1, x1, y1, p1, c, tilt)
             beside = _slope_change(model, scheme, t1, x1, y, process.gradient(x1, q), c, tilt)
-            slope_u2, slope_z2 = slope_u2 + h * along[0], slope_z2 + h * along[1]
-            slope_x2 = slope_x2 + h * (beside[0] + beside[1])
-        if model.bending is not None:
-            change = jax.grad(f, argnums=2)(t1, x1, y1, p1) - c
-            swing, sway = swing + h * change, sway + h * jnp.abs(change) * (model.horizon - t1)
-            residual, inside = residual + h * jnp.abs(rest), jnp.stack([t1, y1])
+            slope_u2, slope_z2 = slope_u2 + h * along[0] ** 2, slope_z2 + h * along[1]
+            slope_x2 = slope_x2 + h * (beside[0] ** 2 + beside[1])
+            if model.bending is not None:
+                swing, sway = swing + h * along[0], sway + h * jnp.abs(along[0]) * (model.horizon - t1)
+                residual, inside = residual + h * jnp.abs(rest), jnp.stack([t1, y1])
     else:
         # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
         x2, y2 = x1, y - drift0 * h + m1
@@ -315,7 +316,7 @@ def _step(
 def _twisted_step(
     model: Model, surrogate: AbstractSurrogate, scheme: Scheme, probe: Point, t: Scalar, h: Scalar,
     state: _State, noise: Noise,
-) -> tuple[_State, Visit, Float[Array, " two"]]:
+) -> tuple[_State, Visit, None]:
     process, x, y = model.process, state.x, state.y
     found = feedback(process, surrogate, probe, t, x)
     f0, b = jax.value_and_grad(model.source, argnums=3)(t, x, y, process.gradient(x, found.q))
@@ -329,8 +330,7 @@ def _twisted_step(
     across = twist.across / max(len(probe) - 1, 1)
     visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),
                   twist.along - across, across)  # fmt: skip
-    after = state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added)
-    return after, visit, jnp.stack([t, y])
+    return state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added), visit, None
 
 
 class _Expansion(NamedTuple):
@@ -396,9 +396,9 @@ def _martingale(
 def _slope_change(
     model: Model, scheme: Scheme, t: Scalar, x: Point, y: Scalar, p: Point, c: Scalar, tilt: Point
 ) -> tuple[Scalar, Scalar]:
-    """|c_s - c_k|^2 and |beta_s - beta_k|^2 for the slopes at another point of the step."""
+    """c_s - c_k and |beta_s - beta_k|^2 for the slopes at another point of the step."""
     c1, b1 = jax.grad(model.source, argnums=(2, 3))(t, x, y, p)
     if not scheme.tilted:
-        return (c1 - c) ** 2, jnp.zeros_like(c)
+        return c1 - c, jnp.zeros_like(c)
     beta = model.process.whiten(t, x, model.process.tilt(x, b1) - tilt)
-    return (c1 - c) ** 2, beta @ beta
+    return c1 - c, beta @ beta
