@@ -203,12 +203,14 @@ def simulate(
     g = jax.vmap(model.terminal)(end.x)
     mismatch = g - end.y
     gamma = jnp.exp(end.log_gamma)
-    payoff = gamma * g
+    payoff, bent = gamma * g, zero
+    if model.bending is not None and inside is not None:
+        bent = _bent(model.bending, model.horizon, lengths, inside, jnp.abs(mismatch))
     return Columns(
         end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.log_gamma,
         end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, gamma * mismatch * end.lag,
         gamma * mismatch * end.swing, jnp.abs(mismatch) * end.sway, end.residual,
-        zero if model.bending is None or inside is None else _bent(model.bending, model.horizon, lengths, inside, jnp.abs(mismatch)),
+        bent,
     ), visited
 
 
