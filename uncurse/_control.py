@@ -8,31 +8,37 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from ._gather import gather
+from ._gather import gather, growth
 from ._request import Request
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis._control import Decision, analyse_control
 from .analysis._rays import refuse_unbounded
+from .analysis._shift import Shift, find_shift
 from .certificates import Bounds, allowed, rows_for
-from .certificates._controlled import BRANCHES, Rollouts
+from .certificates._controlled import BRANCHES, Rollouts, noise_dim
 from .certificates._words import assumptions
 from .certificates.branched import Branched, chosen, interval, split
 from .certificates.control_linear_quadratic import linear_quadratic
+from .certificates.drift_control import DriftControl, Shifted, averaged, drawn
 from .methods import policy as training
 from .methods import riccati
 from .methods.feedback import feedbacks
 from .problems import ControlProblem
 from .report._record import record_of
-from .statistics import Moments, Purpose, stream
+from .statistics import Moments, Purpose, draw_bits, stream
 from .surrogates import AbstractPolicy, AbstractSurrogate, Feedback, Quadratic
 
 PerPoint = Float[np.ndarray, " n"]
+PerPath = Float[np.ndarray, "n paths"]
 
 PILOT = 2048            # paths over all points that say what a policy costs
 DATES = 256             # dates over all points at which a pilot branches
+ENTRIES = 2**22         # of the states of paths that a pilot of an exponential average may take
+SHOWN = 64              # paths along which the curvature of the value is looked at
 FEWEST = 1024           # paths, and a quarter as many dates, for a point in a final sample
+MOMENT, MANY = 2.0, 2**17       # seconds, and paths, that an exponential average takes at least: its tail is rarely met
 GAP_SHARE = 0.6         # of the tolerance: a policy gap (half of it, as it counts) below which training ends
 GAIN = 0.95             # a block of training that leaves more of the gap, or of the excess cost, was the last ...
 PATIENT = 3             # ... if so many in a row did
@@ -56,6 +62,16 @@ class _Proposal:
     stationarity: float
     rates: tuple[float, float]              # seconds a path, seconds a date
     state: training.Training | None = None
+    entropic: "_Entropic | None" = None     # where controls shift the noise
+
+
+@dataclass(frozen=True)
+class _Entropic:
+    """How theorem 8b bounds a policy, and what pilot paths say of it."""
+
+    shifted: Shifted
+    certificate: DriftControl
+    pilot: Moments
 
 
 @dataclass
@@ -72,6 +88,7 @@ class Control:
     pilots: int = 0
     interrupted: bool = False
     hurried: bool = False       # the limit of time, and nothing else, ended the training
+    shift: Shift | None = None  # where costs are not convex, and controls shift the noise
 
     @staticmethod
     def of(problem: ControlProblem, request: Request) -> "Control":
@@ -88,6 +105,9 @@ class Control:
 
             return solve_limit(self.problem, self.request)
         self.decision = analyse_control(self.problem, self.request.points)
+        if not self.decision.provable:
+            shift = find_shift(self.problem, self.request.points)
+            self.shift = shift if shift is not None and shift.priced else None
         low, high = self._box
         if self.decision.quadratic and not np.isfinite([low, high]).any():
             return self._exact()
@@ -112,7 +132,7 @@ class Control:
             starts = feedbacks(self.problem, self.decision.quadratic, self.request.points.mean(axis=0))
         for policy, value, name in starts:
             self._keep(self._assess(policy, value, name))
-        if self.best is None:
+        if self.best is None or self.shift is not None:
             self._keep(self._assess(self._idle(), self._no_value(), "nothing done"))
         assert self.best is not None
         if self._enough():
@@ -126,7 +146,8 @@ class Control:
             before = self.best
             limit = time.perf_counter() + max(0.6 * self.request.left, 0.0)
             with self.request.clock.stage("train"):
-                state = training.step(self.problem, state, value, self.request.points, self.request.seed, limit)
+                state = training.step(
+                    self.problem, state, value, self._base, self.request.points, self.request.seed, limit)
             found = self._assess(state.policy, value, "policy network")
             self._keep(replace(found, state=state))
             idle = 0 if self._gained(before) else idle + 1
@@ -147,19 +168,23 @@ class Control:
         decision, n, m = self.decision, len(self.request.points), self.problem.control_dim
         assert decision is not None
         rolls, key = self._rollouts(policy, value), stream(self.request.seed, Purpose.pilot, self.pilots)
+        shifted = self._shifted(policy)
         with self.request.clock.stage("certify"):
             begin = self._working
-            costs = np.concatenate(list(rolls.costs(key, max(PILOT // n, 64))), axis=1)
+            if shifted is None:
+                costs = np.concatenate(list(rolls.costs(key, max(PILOT // n, 64))), axis=1)
+                net, entropic = costs[..., 0] - costs[..., 1], None
+            else:
+                net, entropic = self._entropic(rolls, shifted, key)
             middle = self._working
             key = stream(self.request.seed, Purpose.pilot, self.pilots, 1)
             rounds = list(rolls.gradients(key, max(DATES // n, 8)))
             end = self._working
         g, a = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(2))
-        rates = (middle - begin) / costs[..., 0].size, (end - middle) / a[..., 0].size
+        rates = (middle - begin) / net.size, (end - middle) / a[..., 0].size
         low, high = self._box
         bound = Branched(decision.modulus.value, low, high, self.problem.step, self.problem.steps, np.zeros(m, bool))
         bound = replace(bound, paired=chosen(bound, g, a))
-        net = costs[..., 0] - costs[..., 1]
         gaps = bound.columns(g, a)[..., 0]
         known = decision.provable and np.isfinite(gaps).all()
         gaps = gaps if known else np.full_like(gaps, np.inf)
@@ -168,8 +193,11 @@ class Control:
             policy, value, name, net.mean(axis=1), net.std(axis=1),
             np.maximum(gaps.mean(axis=1), 0.0), gaps.std(axis=1) if known else np.zeros(n), bound,
             rms / np.where(bound.modulus > 0, bound.modulus, np.inf),
-            float(np.sqrt(max(np.mean(np.sum(bound.pressing(g, a), axis=-1)), 0.0))), rates,
+            float(np.sqrt(max(np.mean(np.sum(bound.pressing(g, a), axis=-1)), 0.0))), rates, entropic=entropic,
         )
+        if entropic is not None and not entropic.pilot.heavy.any():
+            low = entropic.certificate.bounds(entropic.pilot, 0.0, -np.inf, 0.0, True).low
+            found = replace(found, gap=np.maximum(found.cost - low, 0.0))
         self.log.append({
             "method": name, "round": self.pilots, "steps": self.problem.steps, "cost": float(found.cost.max()),
             "gap": float(found.gap.max()), "spread": float(found.cost_spread.max()),
@@ -179,6 +207,33 @@ class Control:
         self.history.append(Snapshot(self.request.clock.elapsed, known_low, found.cost, "pilot"))
         self._show(known_low, found.cost, None, name)
         return found
+
+    @property
+    def _base(self) -> Shifted | None:
+        """What paths need to know where controls shift the noise, before there is a policy."""
+        return None if self.shift is None else Shifted.of(self.problem, self.shift.matrix, self.shift.modulus.value)
+
+    def _shifted(self, policy: AbstractPolicy) -> Shifted | None:
+        """The same, with the curvature of the value along the policy's paths."""
+        if self._base is None:
+            return None
+        problem, points = self.problem, self.request.points
+        starts = jnp.asarray(points[np.resize(np.arange(len(points)), SHOWN)], dtype=np.float32)
+        key = stream(self.request.seed, Purpose.pilot, self.pilots, 2)
+        with self.request.clock.stage("train"):
+            bits = draw_bits(key, (), (problem.steps, SHOWN, noise_dim(problem)))
+            return averaged(problem, policy, self._base, np.asarray(training.visit(problem, policy, starts, bits)[0]))
+
+    def _entropic(self, rolls: Rollouts, shifted: Shifted, key: Array) -> tuple[PerPath, _Entropic | None]:
+        """Net costs of pilot paths, and how theorem 8b bounds the policy, if it does."""
+        wide = self.problem.steps * max(self.problem.dim, self.problem.control_dim)
+        count = int(np.clip(ENTRIES // wide, PILOT, 8 * PILOT))     # a tail that is met too late costs a whole run
+        rounds = list(drawn(rolls, shifted, key, max(count // len(rolls.starts), 64)))
+        net, short, reach = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(3))
+        certificate = DriftControl.tuned(shifted.rate, net, short, reach)
+        if certificate is None:
+            return net, None
+        return net, _Entropic(shifted, certificate, Moments.of(certificate.columns(net, short, reach)))
 
     def _show(self, low: PerPoint, high: PerPoint, fraction: float | None, note: str = "") -> None:
         worst = int(np.argmax(high - low))
@@ -226,6 +281,11 @@ class Control:
 
     def _counts(self, p: _Proposal) -> tuple[int, int]:
         """Paths and dates a point that a final sample takes."""
+        if p.entropic is not None:
+            within = lambda seconds: max(int(seconds / (len(p.cost) * p.rates[0])), self._fewest)      # noqa: E731
+            entropic, fewest = p.entropic, min(within(MOMENT), MANY)
+            needed = entropic.certificate.paths(entropic.pilot, self.request.z, self._allowed(p), fewest)
+            return min(needed, within(PATIENCE)), 0
         spreads = p.cost_spread, p.gap_spread
         return split(p.gap, spreads, self._allowed(p), self.request.z, p.rates, self._fewest)
 
@@ -256,10 +316,11 @@ class Control:
             self._show(bounds.low, bounds.high, None)
             met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
             short = bounds.budget["policy gap"] < 0.8 * allowed(bounds.value, self.request.tolerance)
-            if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (short.all() and room > 1.5):
+            pays = short.all() or (best.entropic is not None and cost.heavy.any())
+            if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (pays and room > 1.5):
                 break
             attempt += 1
-            paths, dates = int(1.5 * cost.count), 0 if gap is None else int(1.5 * gap.count)
+            paths, dates = int(growth(bounds, cost).max() * cost.count), 0 if gap is None else int(1.5 * gap.count)
         return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
 
     def _sample(
@@ -271,7 +332,11 @@ class Control:
         rolls = self._rollouts(best.policy, best.value)
         share = paths * best.rates[0] / max(paths * best.rates[0] + dates * best.rates[1], 1e-12)
         key = stream(self.request.seed, Purpose.certificate, attempt)
-        net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
+        if best.entropic is None:
+            net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
+        else:
+            certificate = best.entropic.certificate
+            net = (certificate.columns(*parts) for parts in drawn(rolls, best.entropic.shifted, key, paths))
         until = self.request.clock.elapsed + share * self.request.left
         cost, whole = self._gather(net, counts[0], cost, until)
         if counts[1] and np.isfinite(best.gap).all():
@@ -297,6 +362,10 @@ class Control:
         assert decision is not None
         floor = 0.0 if decision.costs_positive else -np.inf
         rounding = 4 * np.finfo(np.float32).eps * self.problem.steps**0.5
+        entropic = None if self.best is None else self.best.entropic
+        if entropic is not None and self.shift is not None:
+            proved = self.shift.modulus.origin != "tested"
+            return entropic.certificate.bounds(cost, self.request.z, floor, rounding, proved)
         return interval(cost, gap, self.request.z, floor, rounding, decision.proved)
 
     def _verdict(self, bounds: Bounds, cost: Moments, gap: Moments | None, met: bool, whole: bool) -> Result:
@@ -368,9 +437,10 @@ class Control:
         stats = {
             "method": best.name, "rounds": 0 if best.state is None else best.state.round, "paths": counts[0],
             "dates": counts[1], "branches": BRANCHES, "stationarity": best.stationarity,
-            "certificate": "Branched" if counts[1] else "policy cost",
+            "certificate": "Branched" if counts[1] else "policy cost" if best.entropic is None else "DriftControl",
         }
-        said = assumptions(decision, bounds, best.bound.modulus)
+        shift = None if best.entropic is None else self.shift
+        said = assumptions(decision, bounds, best.bound.modulus if shift is None else shift.modulus.value, shift)
         return self._report(bounds, baseline, result, best.policy, best.value, stats, said)
 
     def _report(

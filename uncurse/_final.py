@@ -7,18 +7,17 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._gather import Gathered, gather
+from ._gather import Gathered, gather, growth
 from ._request import Request
 from ._solution import Guarantee, Result, Snapshot
 from .certificates import TOGETHER, AbstractCertificate, Bounds, Sampler, allowed
-from .statistics import FEW, Moments, Purpose, stream
+from .statistics import Moments, Purpose, stream
 from .surrogates import AbstractSurrogate
 
 PerPoint = Float[np.ndarray, " n"]
 Points = Int[np.ndarray, " n"]
 
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
-MOST_GROWTH = 8.0           # of a sample in one go
 ATTEMPTS = 3                # samples in all: what fell short is enlarged twice
 
 
@@ -77,7 +76,7 @@ class Final:
             final = self.interrupted or not complete or plan.counts is None or attempt == ATTEMPTS
             if not len(short) or moments.invalid or final:
                 break
-            wanted = (_growth(bounds, moments) * moments.counts).astype(int)
+            wanted = (growth(bounds, moments) * moments.counts).astype(int)
         unseen = plan.varies & (moments.deviation[:, 0] == 0)
         if unseen.any() and not moments.invalid:
             bounds = replace(
@@ -164,13 +163,6 @@ class Final:
         if not complete or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
         return Result.bias_limited if (bounds.bias > 0.5 * asked).any() else Result.sampling_limited
-
-
-def _growth(bounds: Bounds, moments: Moments) -> PerPoint:
-    """By how much to enlarge samples that fell short: by half, but by more where few paths carry an average."""
-    kurtosis = np.where(np.isfinite(moments.kurtosis), moments.kurtosis, 0.0).max(axis=1)
-    carried = np.clip(1.5 * FEW * kurtosis / moments.counts, 1.5, MOST_GROWTH)
-    return np.where(np.isfinite(bounds.half_width), 1.5, carried)
 
 
 def _rounded(bounds: Bounds, dim: int) -> Bounds:

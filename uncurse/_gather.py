@@ -1,10 +1,16 @@
-"""A sample brought to a size fixed beforehand, cut short only by the clock or the user."""
+"""A sample brought to a size fixed beforehand, cut short only by the clock or the user; and the next size."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 from ._request import Request
-from .statistics import Moments
+from .certificates import Bounds
+from .statistics import FEW, Moments
+
+MOST_GROWTH = 8.0           # of a sample in one go
 
 
 class Gathered(NamedTuple):
@@ -52,3 +58,10 @@ def gather(
     if moments is None:
         raise ValueError("nothing was drawn, and there was nothing before")
     return Gathered(moments, True, False)
+
+
+def growth(bounds: Bounds, moments: Moments) -> Float[np.ndarray, " n"]:
+    """By how much to enlarge samples that fell short: by half, but by more where few paths carry an average."""
+    kurtosis = np.where(np.isfinite(moments.kurtosis), moments.kurtosis, 0.0).max(axis=1)
+    carried = np.clip(1.5 * FEW * kurtosis / moments.counts, 1.5, MOST_GROWTH)
+    return np.where(np.isfinite(bounds.half_width), 1.5, carried)

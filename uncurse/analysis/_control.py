@@ -193,7 +193,7 @@ def _convexity(costs: Costs, affine: bool) -> tuple[Bound | None, Bound]:
     running, modulus = _running(costs)
     terminal = _terminal(costs)
     if declared.modulus is not None:
-        modulus = Bound(np.broadcast_to(np.asarray(declared.modulus, dtype=np.float64), (m,)), "declared")
+        modulus = _declared(problem)
     if declared.convex:
         return Bound(True, "declared"), modulus
     origins = {running, terminal}
@@ -235,6 +235,28 @@ def _running(costs: Costs) -> tuple[str | None, Bound]:
         origin = "tested" if _bends_up(costs, running) else None
     sampled = _sampled_modulus(costs) if origin is not None and not _boxed(problem) else np.zeros(m)
     return origin, Bound(sampled, "tested" if sampled.any() else "proved")
+
+
+def control_modulus(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -> Bound | None:
+    """m >= 0 with running_cost - sum_i m_i a_i^2 / 2 convex in the controls alone, for every (t, x); None where it may
+    not even be convex."""
+    if problem.bounds.modulus is not None:
+        return _declared(problem)
+    costs = Costs(problem, np.zeros(problem.dim, bool), points)
+    if costs.control_curvature_fixed:
+        h = costs.hessians(costs.times())
+        return Bound(_modulus(h, 0), "proved") if _semidefinite(h) else None
+    sampled = _sampled_modulus(costs)
+    if sampled.any():
+        return Bound(sampled, "tested")
+    chosen = [np.asarray(False), np.zeros(problem.dim, bool), np.ones(problem.control_dim, bool)]
+    return Bound(sampled, "proved") if elements_in(problem.running_cost, chosen).convex.all() else None
+
+
+def _declared(problem: ControlProblem) -> Bound:
+    assert problem.bounds.modulus is not None
+    modulus = np.asarray(problem.bounds.modulus, dtype=np.float64)
+    return Bound(np.broadcast_to(modulus, (problem.control_dim,)), "declared")
 
 
 def _boxed(problem: ControlProblem) -> bool:

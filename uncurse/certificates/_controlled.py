@@ -1,6 +1,6 @@
 """Paths of a controlled system: their costs, and gradients of the cost at branched continuations."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,12 +143,17 @@ class Rollouts:
 
     def costs(self, key: Key[Array, ""], count: int) -> Iterator[Float[np.ndarray, "n paths 2"]]:
         """Costs and martingales of at least `count` paths a point, in rounds."""
+        return self.along(key, count, lambda starts, bits: _costs(self.problem, self.policy, self.value, starts, bits))
+
+    def along(
+        self, key: Key[Array, ""], count: int, found: Callable[[Array, Array], tuple[Array, ...]]
+    ) -> Iterator[Float[np.ndarray, "n paths k"]]:
+        """k numbers of each of at least `count` paths a point, in rounds; `found` takes starting points and bits."""
         width, parts = self.rows // self.block, []
         for round_, first, starts in self._turns(count, width, self.block):
-            bits = self._bits(key, round_, first, len(starts))
-            found = np.stack([np.asarray(c, dtype=np.float64) for c in _costs(
-                self.problem, self.policy, self.value, starts, bits)], axis=-1)
-            parts.append(found.reshape(self.block, width, 2)[: len(self.starts) - first])
+            drawn = found(starts, self._bits(key, round_, first, len(starts)))
+            numbers = np.stack([np.asarray(c, dtype=np.float64) for c in drawn], axis=-1)
+            parts.append(numbers.reshape(self.block, width, -1)[: len(self.starts) - first])
             if first + self.block >= len(self.starts):
                 yield np.concatenate(parts)
                 parts = []

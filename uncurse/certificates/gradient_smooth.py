@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from .._solution import Guarantee
 from ..analysis import Bound, Source
-from ..statistics import FEW, Moments
+from ..statistics import FEW, Moments, lognormal_kurtosis
 from ._base import AbstractCertificate, Bounds, PerPath, PerPoint, stack, unbounded
 from ._paths import Columns
 from .linear import ROUNDING
@@ -89,8 +89,7 @@ class GradientSmooth(AbstractCertificate):
 
     def predict(self, pilot: Moments, y0: PerPoint, z: float, count: int) -> Bounds:
         """As many paths as an exponential of a Gaussian exponent needs, since a pilot does not meet its tail."""
-        w = np.exp(min(self.spread, self.LIMIT) ** 2)
-        kurtosis = w**4 + 2 * w**3 + 3 * w**2 - 3
+        kurtosis = lognormal_kurtosis(min(self.spread, self.LIMIT))
         found = self.bounds(pilot.scaled(count), y0, z)
         return found if count >= FEW * kurtosis else unbounded(found.value, found.budget["sampling"])
 

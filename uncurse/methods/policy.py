@@ -1,6 +1,7 @@
-"""Policy optimisation through the differentiable simulation: Adam on the mean cost of fresh paths."""
+"""Policy optimisation on fresh paths: Adam on the mean cost, or on the scatter of what the value leaves of it."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -8,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
-from ..certificates._controlled import noise_dim, path_cost
+from ..certificates._controlled import Path, move, noise_dim, path_cost
+from ..certificates.drift_control import Shifted
 from ..problems import ControlProblem
 from ..statistics import Purpose, draw_bits, host_stream, normal, stream
 from ..surrogates import Feedback, Quadratic, Trained
@@ -42,7 +44,7 @@ def begin(
     """
     paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), VISITS)], dtype=np.float32)
     bits = draw_bits(stream(seed, Purpose.training, 0), (), (problem.steps, VISITS, noise_dim(problem)))
-    states, controls = (np.asarray(v, dtype=np.float64) for v in _visit(problem, base, paths, bits))
+    states, controls = (np.asarray(v, dtype=np.float64) for v in visit(problem, base, paths, bits))
     spread = states.std(axis=(0, 1))
     size = np.sqrt(np.mean(controls**2, axis=(0, 1)))
     width = np.asarray(base.high - base.low, dtype=np.float64)
@@ -56,10 +58,13 @@ def begin(
 
 
 def step(
-    problem: ControlProblem, training: Training, value: Quadratic, starts: Float[np.ndarray, "n d"], seed: int,
-    limit: float,
+    problem: ControlProblem, training: Training, value: Quadratic, shifted: Shifted | None,
+    starts: Float[np.ndarray, "n d"], seed: int, limit: float,
 ) -> Training:
-    """One block of training. `limit`: seconds on the clock of `time.perf_counter` after which it stops."""
+    """One block of training: by the martingale loss where controls shift the noise, else through the simulation.
+
+    limit: seconds on the clock of `time.perf_counter` after which it stops.
+    """
     import time
 
     policy, latest, moments = training.policy, training.latest, training.moments
@@ -71,7 +76,8 @@ def step(
         bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
         rate = jnp.float32(RATE / (1 + training.round / 10))
         weight = jnp.float32(max(1 / (training.round * block + i + 1), 1 / memory))
-        latest, policy, moments = _improve(problem, latest, policy, value, moments, paths, bits, rate, weight)
+        latest, policy, moments = _improve(
+            problem, latest, policy, value, shifted, moments, paths, bits, rate, weight)
         if i % 10 == 9 and time.perf_counter() > limit:
             break
     return Training(policy, latest, moments, training.round + 1)
@@ -111,11 +117,16 @@ def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
 
 @eqx.filter_jit
 def _improve(
-    problem: Any, policy: Trained, average: Trained, value: Quadratic, moments: Any, starts: Array, bits: Array,
-    rate: Array, weight: Array,
+    problem: Any, policy: Trained, average: Trained, value: Quadratic, shifted: Shifted | None, moments: Any,
+    starts: Array, bits: Array, rate: Array, weight: Array,
 ) -> tuple[Trained, Trained, Any]:
+    shares = (jnp.arange(len(starts)) % 2).astype(starts.dtype)
+
     def loss(parameters: tuple) -> Array:
         trial = eqx.tree_at(_parameters, policy, parameters)
+        if shifted is not None:
+            left = jax.vmap(partial(_left, problem, policy, trial, shifted), in_axes=(0, 0, 1))
+            return jnp.var(left(shares, starts, bits))
         one = lambda x, b: path_cost(problem, trial, value, x, b)      # noqa: E731
         cost, martingale = jax.vmap(one, in_axes=(0, 1))(starts, bits)
         return jnp.mean(cost - martingale)
@@ -129,11 +140,37 @@ def _improve(
     return eqx.tree_at(_parameters, policy, moved), eqx.tree_at(_parameters, average, mean), moments
 
 
-@eqx.filter_jit
-def _visit(problem: Any, policy: Any, starts: Array, bits: Array) -> tuple[Array, Array]:
-    """States and controls along paths."""
-    from ..certificates._controlled import move
+def _left(
+    problem: ControlProblem, policy: Trained, trial: Trained, shifted: Shifted, share: Array, x0: Path,
+    bits: UInt32[Array, "steps q"],
+) -> Array:
+    """What the martingale of a trial policy's value leaves of the cost of one path:
 
+        sum_k h [l(a*_k) + theta_k . C_k (a*_k - a_k)] - sqrt(h) theta_k . xi_k  +  g(x_N),
+
+    a* and theta those of the trial, the path under a = share times another policy. If the trial is the best policy, it
+    is the value up to O(h), whichever way the path went (E, Han and Jentzen 2017). Paths that go their own way show
+    what a policy that is only locally best never meets.
+    """
+    h = jnp.float32(problem.step)
+
+    def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        x, left = carry
+        k, b = inputs
+        t, xi = k * h, normal(b)
+        a, best = problem.clip(share * policy.control(t, x)), trial.control(t, x)
+        theta = shifted.noise(problem, trial, k, t, x)
+        left += h * (problem.running_cost(t, x, best) + theta @ shifted.push(k, best - a)) - jnp.sqrt(h) * (theta @ xi)
+        mean, s, _ = move(problem, t, x, a, xi)
+        return (mean + s, left), None
+
+    (end, left), _ = jax.lax.scan(body, (x0, jnp.zeros((), x0.dtype)), (jnp.arange(problem.steps), bits))
+    return left + problem.terminal_cost(end)
+
+
+@eqx.filter_jit
+def visit(problem: Any, policy: Any, starts: Array, bits: Array) -> tuple[Array, Array]:
+    """States and controls along paths."""
     def one(x: Array, bits: Array) -> tuple[Array, Array]:
         def body(x: Array, inputs: tuple) -> tuple[Array, tuple[Array, Array]]:
             t, b = inputs

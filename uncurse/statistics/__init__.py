@@ -3,6 +3,7 @@
 from ._lattice import shifted_net as shifted_net
 from ._moments import FEW as FEW
 from ._moments import Moments as Moments
+from ._moments import lognormal_kurtosis as lognormal_kurtosis
 from ._quantiles import half_width_factor as half_width_factor
 from ._streams import Purpose as Purpose
 from ._streams import draw_bits as draw_bits

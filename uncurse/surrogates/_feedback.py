@@ -51,8 +51,11 @@ class Feedback(AbstractPolicy):
         return self.states.shape[1]
 
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
+        return jnp.clip(self.wanted(t, x), self.low, self.high)
+
+    def wanted(self, t: Scalar, x: Point) -> Float[Array, " m"]:
         k = jnp.clip(jnp.floor(t / self.step + EARLY).astype(int), 0, len(self.controls) - 1)
-        return jnp.clip(self.controls[k] + self.gains[k] @ (x - self.states[k]), self.low, self.high)
+        return self.controls[k] + self.gains[k] @ (x - self.states[k])
 
     def recipe(self) -> dict[str, Any]:
         return {"class": "Feedback", "steps": len(self.controls)}

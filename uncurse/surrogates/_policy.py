@@ -57,6 +57,10 @@ class AbstractPolicy(_AbstractDecision):
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
         """The control at (t, x)."""
 
+    def wanted(self, t: Scalar, x: Point) -> Float[Array, " m"]:
+        """The same before it is kept within the bounds, where there is such a thing."""
+        return self.control(t, x)
+
     def decide(self, t: Scalar, x: Point) -> Float[Array, " m"]:
         return self.control(t, x)
 

@@ -92,6 +92,9 @@ class Trained(AbstractPolicy):
         return self.net, self.local, self.marks, self.summary
 
     def control(self, t: Scalar, x: Point) -> Float[Array, " m"]:
+        return kept(self.wanted(t, x), self.low, self.high)
+
+    def wanted(self, t: Scalar, x: Point) -> Float[Array, " m"]:
         first, time = self.base.control(t, x), (t / self.horizon)[None]
         y, b = (x - self.centre) / self.spread, jnp.tanh(first / self.scale)
         hidden = _hidden(self.net, jnp.concatenate([time, y, b]))
@@ -101,7 +104,7 @@ class Trained(AbstractPolicy):
             everywhere = jnp.broadcast_to(common, (len(b), len(common)))
             each = jnp.concatenate([everywhere, b[:, None], y[self.own], self.marks], axis=1)
             change = change + (_hidden(self.local, each) @ self.local[-1][0] + self.local[-1][1])[:, 0]
-        return kept(first + self.scale * change, self.low, self.high)
+        return first + self.scale * change
 
     def recipe(self) -> dict[str, Any]:
         return {"class": "Trained", "base": self.base.recipe(), "own": self.own.shape[1]}
