@@ -21,9 +21,9 @@ import uncurse as uc
 from uncurse import Guarantee, Result, zoo
 from uncurse.certificates import DateSampler, StoppingBounds, Walk
 from uncurse.classical import bermudan, bermudan_plane
-from uncurse.methods import Backward
+from uncurse.methods import Backward, BackwardNetwork, skeleton
 from uncurse.statistics import Moments, Purpose, half_width_factor, normal, shifted_net, stream
-from uncurse.surrogates import Continuation, Nodes, StopRule, Summary
+from uncurse.surrogates import AbstractContinuation, Nodes, StopRule, Summary, UnknownClassError
 from uncurse.surrogates._summary import ranked, symmetry
 
 PUT = {"drift": 0.05, "volatility": 0.3, "discount": 0.05, "kinks": [100.0]}
@@ -166,9 +166,15 @@ def basket():
 
 
 @functools.cache
-def fitted() -> Continuation:
+def fitted() -> AbstractContinuation:
     case = basket()
     return Backward(features=64, paths=2048, points=8).fit(case.problem, case.at[None], 1, 0, 0)
+
+
+@functools.cache
+def trained() -> AbstractContinuation:
+    case = basket()
+    return BackwardNetwork(width=16, paths=2048, points=8, iterations=100).fit(case.problem, case.at[None], 1, 0, 0)
 
 
 def moments_of(surrogate, seed, count=2048, points=8):
@@ -179,11 +185,11 @@ def moments_of(surrogate, seed, count=2048, points=8):
     return moments
 
 
-@pytest.mark.parametrize("kind", ["fitted", "zero", "wild"])
+@pytest.mark.parametrize("kind", ["fitted", "trained", "zero", "wild"])
 def test_any_surrogate_gives_two_bounds(kind):
     """Right, empty or nonsense: the ends hold V, and what is subtracted has mean 0."""
-    surrogate, truth = fitted(), basket().reference
-    if kind != "fitted":
+    surrogate, truth = trained() if kind == "trained" else fitted(), basket().reference
+    if kind in ("zero", "wild"):
         noise = np.random.default_rng(3).standard_normal(surrogate.theta.shape) * (0.3 if kind == "wild" else 0.0)
         surrogate = eqx.tree_at(lambda s: s.theta, surrogate, jnp.asarray(noise, dtype=np.float32))
     moments = moments_of(surrogate, 11, 8192)
@@ -191,7 +197,7 @@ def test_any_surrogate_gives_two_bounds(kind):
     errors = moments.cautious_error[0]
     assert earned - Z * errors[0] <= truth <= best + Z * errors[1]
     assert gap >= 0
-    if kind == "fitted":
+    if kind in ("fitted", "trained"):
         assert gap < 0.02 * truth and moments.deviation[0, 0] < 0.2 * truth
     else:       # the test would see a bound that is wrong: these are wide
         assert gap > 0.05 * truth
@@ -331,9 +337,10 @@ def test_what_no_path_has_seen_is_not_certified():
     assert nothing.result is Result.heavy_tailed and np.isinf(nothing.high)
 
 
-def test_payoffs_that_are_not_finite_are_reported():
+@pytest.mark.parametrize("method", [Backward(32, 512, 8), BackwardNetwork(8, 512, 8, 5)], ids=str)
+def test_payoffs_that_are_not_finite_are_reported(method):
     problem = put_problem(payoff=lambda t, x: jnp.log(x[0] - 100.0))
-    broken = solve(problem, [100.0], rtol=1e-2, method=Backward(32, 512, 8))
+    broken = solve(problem, [100.0], rtol=1e-2, method=method)
     assert broken.result is Result.not_finite and np.isinf(broken.high) and np.isinf(broken.low)
 
 
@@ -399,6 +406,14 @@ BAD = {
     "no process": (lambda: uc.StoppingProblem(3, lambda t, x: x[0], [1.0]), TypeError, "process must be"),
     "discount": (lambda: uc.StoppingProblem(FINE, lambda t, x: x[0], [1.0], np.inf), ValueError, "discount"),
     "method": (lambda: uc.solve(put_problem(), [100.0], method="picard"), ValueError, "method of a stopping problem"),
+    "no units": (lambda: BackwardNetwork(width=0), ValueError, "width must be at least 1"),
+    "half a unit": (lambda: BackwardNetwork(width=2.5), TypeError, "width must be a whole number"),
+    "no iterations": (lambda: BackwardNetwork(iterations=0), ValueError, "iterations must be at least 1"),
+    "no features": (lambda: Backward(features=0), ValueError, "features must be at least 1"),
+    "saved by others": (
+        lambda: skeleton(put_problem(), {"class": "StopRule", "continuation": {"class": "Tree"}}),
+        UnknownClassError, "no class 'Tree'",
+    ),
     "point": (lambda: uc.solve(put_problem(), [100.0, 1.0]), ValueError, "at must have shape"),
     "spot": (lambda: zoo.max_call(spot=-1.0), ValueError, "spot must be"),
     "dates of a case": (lambda: zoo.geometric_basket(dates=0), ValueError, "dates must be at least 1"),

@@ -12,11 +12,11 @@ from ._gather import gather
 from ._request import Request
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .certificates import Bounds, DateSampler, StoppingBounds, Walk, allowed, last_date_moments, rows_for
-from .methods import Backward, backward_plan
+from .methods import AbstractBackward, Backward, backward_plan
 from .problems import StoppingProblem
 from .report._record import record_of
 from .statistics import Moments, Purpose, host_stream, stream
-from .surrogates import Continuation, Nodes, StopRule
+from .surrogates import AbstractContinuation, Nodes, StopRule
 
 PerPoint = Float[np.ndarray, " n"]
 
@@ -35,7 +35,8 @@ PATIENCE = 600.0            # seconds: the certificate that a run without a time
 class _Plan:
     """A frozen rule with a net, and what pilot paths say it would cost to certify."""
 
-    surrogate: Continuation
+    method: AbstractBackward
+    surrogate: AbstractContinuation
     sampler: DateSampler
     level: int
     count: int | None           # paths a point; None: no number will do
@@ -56,7 +57,7 @@ class Stopping:
 
     problem: StoppingProblem
     request: Request
-    methods: tuple[Backward, ...]
+    methods: tuple[AbstractBackward, ...]
     history: list[Snapshot] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     reason: str = "every size of regression was tried"
@@ -78,7 +79,7 @@ class Stopping:
             self.interrupted, self.reason = True, "interrupted while proposing"
             if self.best is None:       # nothing to certify yet: a small rule takes a moment; a second Ctrl-C ends it
                 first = Backward(features=16, paths=1024, points=8)
-                self.best = self._pilot(self._fit(first, 0, self._steps), 0, NETS[0], self._steps)
+                self.best = self._pilot(first, self._fit(first, 0, self._steps), 0, NETS[0], self._steps)
         assert self.best is not None
         bounds, count, result = self._certify(self.best)
         return self._solution(bounds, baseline, count, result)
@@ -89,29 +90,29 @@ class Stopping:
         """Larger regressions and finer nets, for as long as a second of them saves more than a second of sampling."""
         steps = self._steps
         for level, method in enumerate(self.methods):
-            self.request.progress.stage(f"{method.features} features")
+            self.request.progress.stage(str(method))
             begin = self._working
             surrogate = self._fit(method, level, steps)
             price = self._working - begin
-            plan = self._finest(surrogate, level, steps)
+            plan = self._finest(method, surrogate, level, steps)
             while not self.problem.process.exact and steps < MOST_STEPS and self._step_limited(plan):
                 steps *= 2
                 self.request.progress.stage(f"{steps} steps between dates")
                 surrogate = self._fit(method, level, steps)
-                plan = self._finest(surrogate, level, steps)
+                plan = self._finest(method, surrogate, level, steps)
             if self._enough(4 * price):
                 return
 
-    def _fit(self, method: Backward, level: int, steps: int) -> Continuation:
+    def _fit(self, method: AbstractBackward, level: int, steps: int) -> AbstractContinuation:
         with self.request.clock.stage("train"):
             return method.fit(self.problem, self.request.points, steps, self.request.seed, level)
 
-    def _finest(self, surrogate: Continuation, level: int, steps: int) -> _Plan:
+    def _finest(self, method: AbstractBackward, surrogate: AbstractContinuation, level: int, steps: int) -> _Plan:
         """The net that makes the certificate cheapest; a finer one is tried while the gap shrinks with it."""
         found: list[_Plan] = []
         for points in NETS:
             begin = self.request.clock.elapsed
-            plan = self._pilot(surrogate, level, points, steps)
+            plan = self._pilot(method, surrogate, level, points, steps)
             found.append(plan)
             if self.best is None or plan.rank < self.best.rank:
                 self.best = plan
@@ -148,7 +149,9 @@ class Stopping:
     def _out_of_time(self) -> bool:
         return self.request.clock.elapsed > 0.5 * self.request.limit
 
-    def _pilot(self, surrogate: Continuation, level: int, points: int, steps: int) -> _Plan:
+    def _pilot(
+        self, method: AbstractBackward, surrogate: AbstractContinuation, level: int, points: int, steps: int
+    ) -> _Plan:
         """Fresh pilot paths: how many a certificate needs, and what they take."""
         self.pilots += 1
         n, words = len(self.request.points), (self.request.seed, Purpose.frame, 1000 + self.pilots)
@@ -165,10 +168,10 @@ class Stopping:
         asked = allowed(bounds.value, self.request.tolerance)
         bias = float(np.max((bounds.budget["duality gap"] + bounds.budget["time step"]) / asked))
         seconds = np.inf if count is None or count * n * rate > PATIENCE else count * n * rate
-        plan = _Plan(surrogate, sampler, level, count, seconds, bounds, bias, moments.invalid == 0)
+        plan = _Plan(method, surrogate, sampler, level, count, seconds, bounds, bias, moments.invalid == 0)
         self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "pilot"))
         self.log.append({
-            "method": "features", "round": level, "features": surrogate.offset.shape[0], "steps": steps,
+            "method": method.name, "round": level, "features": method.size, "steps": steps,
             "net": points, "gap": self._gap(plan), "predicted_seconds": seconds,
             "at_seconds": self.request.clock.elapsed,
         })
@@ -302,7 +305,7 @@ class Stopping:
         assert best is not None
         rule = StopRule(best.surrogate)
         stats = {
-            "method": "features", "reason": f"features: {self.reason}", "rounds": best.level + 1,
+            "method": best.method.name, "reason": f"{best.method.name}: {self.reason}", "rounds": best.level + 1,
             "certificate": "StoppingBounds", "paths": count, "steps": best.sampler.walk.steps, "log": self.log,
             "net": 2 * best.sampler.walk.net.shape[0],
             "tolerance": {"rtol": self.request.tolerance[0], "atol": self.request.tolerance[1]},

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from ..problems import StoppingProblem
 from ..processes import AbstractProcess
 from ..statistics import normal, shifted_net
-from ..surrogates import Continuation, Nodes
+from ..surrogates import AbstractContinuation, Nodes
 
 Point = Float[Array, " d"]
 Scalar = Float[Array, ""]
@@ -76,11 +76,13 @@ class Walk(eqx.Module):
         xi = jnp.concatenate([half, -half])
         return jnp.mean(jax.vmap(lambda xi: function(self.advance(k, x, xi, coarse)))(xi))
 
-    def ahead(self, surrogate: Continuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
+    def ahead(self, surrogate: AbstractContinuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
         """Q_k."""
         return self.mean(k, x, shift, partial(surrogate.worth, k + 1))
 
-    def step_change(self, surrogate: Continuation, k: Index, x: Point, shift: UInt32[Array, " words"]) -> Scalar:
+    def step_change(
+        self, surrogate: AbstractContinuation, k: Index, x: Point, shift: UInt32[Array, " words"]
+    ) -> Scalar:
         """Q_k less the same with half as many steps: 0 where the process is sampled exactly."""
         if self.process.exact:
             return jnp.zeros_like(x[0])
@@ -109,7 +111,8 @@ class _State(NamedTuple):
 
 
 def run_dates(
-    walk: Walk, surrogate: Continuation, starts: Float[Array, "paths d"], bits: UInt32[Array, "dates paths words"]
+    walk: Walk, surrogate: AbstractContinuation, starts: Float[Array, "paths d"],
+    bits: UInt32[Array, "dates paths words"],
 ) -> Outcome[Float[Array, " paths"]]:
     """Run the rule of the surrogate, and the martingale, along the paths."""
     nodes, last = walk.nodes, jnp.asarray(walk.nodes.last)

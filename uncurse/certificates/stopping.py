@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from .._solution import Guarantee
 from ..statistics import Moments, draw_bits
-from ..surrogates import Continuation
+from ..surrogates import AbstractContinuation
 from ._base import Bounds, PerPath, PerPoint, stack
 from ._dates import Outcome, Walk, run_dates
 
@@ -103,7 +103,7 @@ class DateSampler:
         return self.rows // self.block
 
     def moments(
-        self, surrogate: Continuation, key: Key[Array, ""], count: int, certificate: StoppingBounds
+        self, surrogate: AbstractContinuation, key: Key[Array, ""], count: int, certificate: StoppingBounds
     ) -> Iterator[Moments]:
         """Moments of the columns over at least `count` paths a point; yields after each round over the points."""
         total: Moments | None = None
@@ -143,7 +143,7 @@ def last_date_moments(
 
 
 @eqx.filter_jit
-def _run(walk: Walk, surrogate: Continuation, starts: Array, bits: Array) -> Outcome[Float[Array, " paths"]]:
+def _run(walk: Walk, surrogate: AbstractContinuation, starts: Array, bits: Array) -> Outcome[Float[Array, " paths"]]:
     return run_dates(walk, surrogate, starts, bits)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..problems import Problem
+from ._backward import AbstractBackward as AbstractBackward
 from ._base import AbstractMethod as AbstractMethod
 from ._base import Setting as Setting
 from ._base import State as State
@@ -11,7 +12,7 @@ from .network import NetworkTraining as NetworkTraining
 from .picard import MultilevelPicard as MultilevelPicard
 from .smoothing import Smoothing as Smoothing
 from .stopping import Backward as Backward
-from .stopping import backward_plan as backward_plan
+from .stopping_network import BackwardNetwork as BackwardNetwork
 
 METHODS: dict[str, type[AbstractMethod]] = {
     method.name: method for method in (Smoothing, RandomFeatures, NetworkTraining, MultilevelPicard)
@@ -27,6 +28,21 @@ def plan(method: str | AbstractMethod | None) -> list[AbstractMethod]:
     if isinstance(method, str) and method in METHODS:
         return [METHODS[method]()]
     raise ValueError(f"method must be None, a method object, or one of {', '.join(map(repr, METHODS))}; got {method!r}")
+
+
+def backward_plan(method: "str | AbstractBackward | None") -> tuple[AbstractBackward, ...]:
+    """The same for a stopping problem: a small regression on features, then networks; or one kind, as asked for."""
+    features, network = Backward(128, 4096, 16), (BackwardNetwork(32, 16384, 16), BackwardNetwork(64, 32768, 32))
+    if method is None:
+        return features, *network
+    if isinstance(method, AbstractBackward):
+        return (method,)
+    if method == "features":
+        return features, Backward(256, 16384, 16), Backward(512, 32768, 32)
+    if method == "network":
+        return network
+    names = "None, 'features', 'network', a methods.Backward or a methods.BackwardNetwork"
+    raise ValueError(f"method of a stopping problem must be {names}; got {method!r}")
 
 
 def skeleton(problem: Problem, recipe: dict[str, Any]) -> Any:

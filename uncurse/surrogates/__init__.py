@@ -1,8 +1,10 @@
 """Function classes that can propose: closed form, random features, networks, Picard iterates."""
 
 from ._base import AbstractSurrogate as AbstractSurrogate
-from ._continuation import Continuation as Continuation
+from ._continuation import AbstractContinuation as AbstractContinuation
 from ._continuation import StopRule as StopRule
+from ._continuation_features import Continuation as Continuation
+from ._continuation_network import ContinuationNetwork as ContinuationNetwork
 from ._features import Features as Features
 from ._features import with_theta as with_theta
 from ._feedback import Feedback as Feedback

@@ -1,12 +1,13 @@
-"""The value of going on, at each date: linear in random features, so that it is found by least squares."""
+"""The value of going on, at each date, and the rule that follows from it: what all surrogates of stopping share."""
 
+import abc
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..problems import StoppingProblem
 from ._base import AbstractSurrogate, Point, Scalar
 from ._nodes import Index, Nodes
 from ._policy import AbstractRule
@@ -15,44 +16,35 @@ from ._summary import Summary
 MOST_COORDINATES = 128      # up to which a coordinate is a feature of its own
 
 
-class Continuation(AbstractSurrogate):
-    """C_k(x) = max(least, s theta_k . psi_k(x)), psi = (1, r, reward, tanh(W r + b), y, tanh(V y)), in money of t = 0.
+class AbstractContinuation(AbstractSurrogate):
+    """C_k(x) = max(least, s theta_k . psi_k(x)), psi = (u, hidden(u)), u = (1, r, reward / s, y), in money of t = 0.
 
-    r are the pooled scalars and y the scaled coordinates of `Summary`; y and V are left out where coordinates can be
-    exchanged. As a function of (t, x) it is the value of the problem: max(reward, C) at dates, linear in t between
-    them, in money of t.
+    r are the pooled scalars and y the scaled coordinates of `Summary`; y is left out where coordinates can be
+    exchanged, and has no weights of its own where it is long. As a function of (t, x) it is the value of the problem:
+    max(reward, C) at dates, linear in t between them, in money of t.
     """
 
-    nodes: Nodes
-    summary: Summary
-    inner: Float[Array, "m r"]
-    offset: Float[Array, " m"]
-    dense: Float[Array, "p d"]
-    theta: Float[Array, "dates n"]
-    scale: Float[Array, ""]
-    least: Float[Array, ""]         # no reward on training paths was below it
+    nodes: eqx.AbstractVar[Nodes]
+    summary: eqx.AbstractVar[Summary]
+    theta: eqx.AbstractVar[Float[Array, "dates n"]]
+    scale: eqx.AbstractVar[Float[Array, ""]]
+    least: eqx.AbstractVar[Float[Array, ""]]        # no reward on training paths was below it
 
-    @staticmethod
-    def of(
-        nodes: Nodes, summary: Summary, scale: float, least: float, rng: np.random.Generator, count: int
-    ) -> "Continuation":
-        d, r = summary.origin.shape[0], summary.count
-        p = 0 if summary.exchangeable or d == 1 else count // 4
-        linear = d if not summary.exchangeable and d <= MOST_COORDINATES else 0
-        draws = _sparse(rng, count, r), rng.uniform(-2, 2, count), rng.standard_normal((p, d)) / np.sqrt(d)
-        arrays = (*draws, np.zeros((nodes.last, 2 + r + count + p + linear)), scale, least)
-        return Continuation(nodes, summary, *(jnp.asarray(a, dtype=np.float32) for a in arrays))
+    @abc.abstractmethod
+    def hidden(self, k: Index, u: Float[Array, " p"]) -> Float[Array, " m"]:
+        """What psi_k has besides its inputs."""
+
+    def inputs(self, k: Index, x: Point) -> Float[Array, " p"]:
+        """u at date k."""
+        r, y = self.summary.pooled(k, x)
+        reward = self.nodes.reward(k, x) / self.scale
+        parts = [jnp.ones(1, dtype=r.dtype), r, reward[None]] + [y] * (not self.summary.exchangeable)
+        return jnp.concatenate(parts)
 
     def features(self, k: Index, x: Point) -> Float[Array, " n"]:
         """psi_k(x)."""
-        r, y = self.summary.pooled(k, x)
-        parts = [jnp.ones(1, dtype=r.dtype), r, (self.nodes.reward(k, x) / self.scale)[None]]
-        parts.append(jnp.tanh(self.inner @ r + self.offset))
-        if self.dense.shape[0]:
-            parts.append(jnp.tanh(self.dense @ y))
-        if self.theta.shape[1] > sum(p.shape[0] for p in parts):
-            parts.append(y)
-        return jnp.concatenate(parts)
+        u = self.inputs(k, x)
+        return jnp.concatenate([u[: linear(self.summary)], self.hidden(k, u)])
 
     def going_on(self, k: Index, x: Point) -> Scalar:
         """C_k(x)."""
@@ -76,21 +68,12 @@ class Continuation(AbstractSurrogate):
         mixed = (1 - share) * self.worth(k, x) + share * self.going_on(jnp.minimum(before, nodes.last - 1), x)
         return jnp.exp(nodes.discount * t) * mixed
 
-    def recipe(self) -> dict[str, Any]:
-        return {"class": "Continuation", "count": self.offset.shape[0], **self.summary.recipe()}
-
-    @staticmethod
-    def skeleton(problem: StoppingProblem, recipe: dict[str, Any]) -> "Continuation":
-        nodes = Nodes.of(problem)
-        summary = Summary.skeleton(problem, nodes, recipe)
-        return Continuation.of(nodes, summary, 1.0, 0.0, np.random.default_rng(0), int(recipe["count"]))
-
 
 class StopRule(AbstractRule):
     """Stop where the reward is above what going on is worth, and at the last date; t between dates counts as the date
     before."""
 
-    continuation: Continuation
+    continuation: AbstractContinuation
 
     @property
     def dim(self) -> int:
@@ -109,6 +92,24 @@ class StopRule(AbstractRule):
 
     def recipe(self) -> dict[str, Any]:
         return {"class": "StopRule", "continuation": self.continuation.recipe()}
+
+
+def linear(summary: Summary) -> int:
+    """Number of inputs that are features as they are."""
+    d = 0 if summary.exchangeable else summary.origin.shape[0]
+    return 2 + summary.count + (d if d <= MOST_COORDINATES else 0)
+
+
+def draws(
+    summary: Summary, rng: np.random.Generator, count: int, dense: int
+) -> tuple[Float[np.ndarray, "count r"], Float[np.ndarray, " count"], Float[np.ndarray, "dense d"]]:
+    """Random weights of hidden units: on the pooled scalars, with an offset, and on all coordinates.
+
+    There are none of the last kind where the pooled scalars say all that there is to say.
+    """
+    d = summary.origin.shape[0]
+    p = 0 if summary.exchangeable or d == 1 else dense
+    return _sparse(rng, count, summary.count), rng.uniform(-2, 2, count), rng.standard_normal((p, d)) / np.sqrt(d)
 
 
 def _sparse(rng: np.random.Generator, count: int, r: int) -> Float[np.ndarray, "count r"]:

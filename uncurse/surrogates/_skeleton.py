@@ -6,7 +6,9 @@ import numpy as np
 
 from ..problems import ControlProblem, ParabolicPDE, Problem, StoppingProblem
 from ._base import AbstractSurrogate
-from ._continuation import Continuation, StopRule
+from ._continuation import StopRule
+from ._continuation_features import Continuation
+from ._continuation_network import ContinuationNetwork
 from ._features import Features
 from ._feedback import Feedback
 from ._flowed import Flowed
@@ -32,16 +34,26 @@ def skeleton(problem: Problem, recipe: dict[str, Any]) -> Saved:
         return of_equation(problem, recipe)
     if isinstance(problem, ControlProblem) and problem.continuous:
         return _of_limit(problem, recipe)
-    if isinstance(problem, StoppingProblem) and kind == "Continuation":
-        return Continuation.skeleton(problem, recipe)
-    if isinstance(problem, StoppingProblem) and kind == "StopRule":
-        return StopRule(Continuation.skeleton(problem, recipe["continuation"]))
+    if isinstance(problem, StoppingProblem):
+        return _of_stopping(problem, recipe)
     if isinstance(problem, ControlProblem) and kind in DECISIONS:
         return DECISIONS[kind](problem, recipe)
     raise _unknown(kind)
 
 
 DECISIONS = {"Feedback": Feedback.skeleton, "Trained": Trained.skeleton, "Quadratic": Quadratic.skeleton}
+
+
+CONTINUATIONS = {"Continuation": Continuation.skeleton, "ContinuationNetwork": ContinuationNetwork.skeleton}
+
+
+def _of_stopping(problem: StoppingProblem, recipe: dict[str, Any]) -> Saved:
+    kind = recipe.get("class")
+    inside = recipe["continuation"] if kind == "StopRule" else recipe
+    if inside.get("class") not in CONTINUATIONS:
+        raise _unknown(inside.get("class"))
+    continuation = CONTINUATIONS[inside["class"]](problem, inside)
+    return StopRule(continuation) if kind == "StopRule" else continuation
 
 
 def _of_limit(problem: ControlProblem, recipe: dict[str, Any]) -> Saved:
