@@ -28,6 +28,7 @@ from uncurse._request import Request
 from uncurse.certificates import AbstractCertificate, Chunk, Sampler, Scheme, columns_of
 from uncurse.certificates._sampling import _run
 from uncurse.methods import AbstractMethod, plan
+from uncurse.problems import ParabolicPDE
 from uncurse.report import Progress
 from uncurse.statistics import Moments, Purpose, draw_bits, half_width_factor, normal, stream
 from uncurse.surrogates import AbstractSurrogate
@@ -45,9 +46,8 @@ Words = UInt32[np.ndarray, "points words"]
 INTRO = """    {command}
 
 {machine}. What S, whose mean is the answer, has to gain from other random numbers, with the surrogate frozen.
-`none` is uhat = 0, so plain Monte Carlo; `smoothing` is the tolerance loop's first surrogate; the third, if there is
-one, is what the loop has {seconds:.0f} s later. Gains are factors of time, or of paths, for the same half-width: above
-1 it pays.
+`none` is uhat = 0, so plain Monte Carlo; `smoothing` is the tolerance loop's first surrogate; any other is what the loop
+has {seconds:.0f} s later. Gains are factors of time, or of paths, for the same half-width: above 1 it pays.
 
 `paths`: independent ones for a sampling error of {rtol:g} u; no sample has fewer than 2048. `antithetic`: each path
 comes with the one whose random words are complemented (normals change sign, the random time of a step is mirrored in
@@ -88,8 +88,8 @@ class Frozen:
         s = self.sampler
         starts = jnp.asarray(np.repeat(s.starts, s.rows, axis=0), dtype=jnp.float32)
         y0 = jnp.full(s.rows, self.y0[0], dtype=jnp.float32)
-        fine, coupled, _ = _run(s.model, self.surrogate, s.scheme, starts, y0, jnp.asarray(words), False)
-        return jax.tree.map(lambda a: np.asarray(a, dtype=np.float64)[None], Chunk(fine, coupled))
+        found = _run(s.model, self.surrogate, s.scheme, starts, y0, jnp.asarray(words), False)[:2]
+        return Chunk(*jax.tree.map(lambda a: np.asarray(a, dtype=np.float64)[None], found))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,6 +129,7 @@ def _proposed(
     name: str, methods: list[AbstractMethod], rtol: float, limit: float, **parameters: Any
 ) -> tuple[Frozen, str]:
     case = zoo.get(name, **parameters)
+    assert isinstance(case.problem, ParabolicPDE)
     request = Request(np.atleast_2d(case.at), True, (rtol, 0.0), CONFIDENCE, 0, limit, None)
     run = Run(case.problem, request, methods)
     with Progress(False, "") as request.progress:
