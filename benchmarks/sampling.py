@@ -46,8 +46,8 @@ Words = UInt32[np.ndarray, "points words"]
 INTRO = """    {command}
 
 {machine}. What S, whose mean is the answer, has to gain from other random numbers, with the surrogate frozen.
-`none` is uhat = 0, so plain Monte Carlo; `smoothing` is the tolerance loop's first surrogate; any other is what the loop
-has {seconds:.0f} s later. Gains are factors of time, or of paths, for the same half-width: above 1 it pays.
+`none` is uhat = 0, so plain Monte Carlo; `smoothing` is the tolerance loop's first surrogate; any other is what the
+loop has {seconds:.0f} s later. Gains are factors of time, or of paths, for the same half-width: above 1 it pays.
 
 `paths`: independent ones for a sampling error of {rtol:g} u; no sample has fewer than 2048. `antithetic`: each path
 comes with the one whose random words are complemented (normals change sign, the random time of a step is mirrored in
