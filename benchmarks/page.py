@@ -81,6 +81,7 @@ def main() -> int:
     sections = [
         HEAD, _study(), _included("The zoo: `uncurse bench`", "bench.md", BENCH),
         _included("Coverage", "coverage.md"), _included("Scale in d", "scale.md"), _certified(),
+        _included("Tried: antithetic paths and quasi-Monte Carlo", "sampling.md"),
     ]
     PAGE.write_text("\n".join(section for section in sections if section))
     print(f"written to {PAGE}")
