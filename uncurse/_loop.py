@@ -36,7 +36,8 @@ PerPoint = Float[np.ndarray, " n"]
 STEPS = 10                  # of time; few steps cost variance, not bias
 MOST_STEPS = 80
 PILOT = 2048                # paths over all points, at most, that size the final sample
-SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save
+SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save ...
+SWITCH = 0.125              # ... and that another method is: its paths are dearer, and one block is not all its training
 NEXT = 3.0                  # times the compilation so far: what the next method's programs will take to compile
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
@@ -143,7 +144,7 @@ class Run:
             y0 = self.best.y0
             if self.best.state.round > 0 or method is self.methods[-1]:
                 self._refine()
-            if self._enough(NEXT * self.request.clock.compile + block):
+            if self._enough(NEXT * self.request.clock.compile + block, SWITCH):
                 return
         self.reason = "every method in the plan was tried"
 
@@ -169,12 +170,13 @@ class Run:
         """Seconds so far without compilation."""
         return self.request.clock.elapsed - self.request.clock.compile
 
-    def _enough(self, price: float) -> bool:
-        """Whether to stop proposing, where the next block costs `price` seconds. Sets the reason."""
+    def _enough(self, price: float, saving: float = SAVING) -> bool:
+        """Whether to stop proposing, where the next block costs `price` seconds and saves that part of the certificate.
+        Sets the reason."""
         assert self.best is not None
         spent, seconds = self.request.clock.elapsed, self.best.seconds
         waiting = self.best.promising and self.request.clock.spent.get("train", 0.0) + price < FOR_PROOF
-        if SAVING * self.best.spare <= price and not waiting:
+        if saving * self.best.spare <= price and not waiting:
             self.reason = f"certifying takes {_about(seconds)}, more training {_about(price)}"
         elif spent + min(seconds, 0.5 * self.request.limit) > self.request.limit:
             self.reason = "the time limit left no room for more training"
