@@ -100,6 +100,44 @@ def test_modulus_is_what_a_cross_term_leaves():
     np.testing.assert_allclose(found.modulus.value, 1.5, rtol=1e-3)
 
 
+HALF_RANK = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4)), dtype=jnp.float32)
+SINGULAR = HALF_RANK.T @ HALF_RANK      # rounded: its eigenvalues that should be 0 are 1e-7
+
+
+@pytest.mark.parametrize(("cost", "origin", "moduli"), [
+    # A second derivative of -2 eps in x: |eps| was below a slack of 1e-5 of the largest eigenvalue, "proved" convex.
+    (lambda t, x, a: 0.5 * a[1] ** 2 - 2.5e-6 * x[0] ** 2, None, (0.0, 0.0)),
+    (lambda t, x, a: 1e-7 * (0.5 * a[1] ** 2 - 2.5e-6 * x[0] ** 2), None, (0.0, 0.0)),
+    (lambda t, x, a: 0.5 * a[1] ** 2 + 1e-9 * (x[0] ** 2 + 1.999 * x[0] * a[0] + a[0] ** 2), "proved", (2e-12, 1e-3)),
+    (lambda t, x, a: 0.5 * a[1] ** 2 + 1e-9 * (x[0] ** 2 + 2.00002 * x[0] * a[0] + a[0] ** 2), None, (0.0, 0.0)),
+    (lambda t, x, a: x[0] ** 2 + 2 * x[0] * a[0] + a[0] ** 2 + a[1] ** 2, "tested", (0.0, 0.0)),      # (x + a)^2
+    (lambda t, x, a: (x[0] + a[0]) ** 2 + a[1] ** 2, "proved", (0.0, 0.0)),
+    (lambda t, x, a: x @ SINGULAR @ x + jnp.sum(a**2), "tested", (2.0, 2.0)),
+    (lambda t, x, a: jnp.sum((HALF_RANK @ x) ** 2) + jnp.sum(a**2), "proved", (2.0, 2.0)),
+])
+def test_no_block_is_judged_by_the_size_of_another(cost, origin, moduli):
+    problem = uc.ControlProblem(
+        dim=4, control_dim=2, horizon=1.0, steps=10, volatility=0.1, control_bounds=(-100.0, 100.0),
+        drift=lambda t, x, a: jnp.concatenate([a, a]), running_cost=cost, terminal_cost=lambda x: 0.0 * x[0],
+    )
+    found = analyse_control(problem, np.zeros((1, 4)))
+    assert (found.convex and found.convex.origin) == origin
+    if origin is not None:
+        np.testing.assert_allclose(found.modulus.value, moduli, rtol=5e-3, atol=1e-15)
+        assert found.modulus.origin == "proved"
+
+
+def test_a_little_concave_is_not_convex():
+    """Pushing to the end of the box costs 0.992875; the lower end was 0.99949, two-sided."""
+    problem = uc.ControlProblem(
+        dim=1, control_dim=2, horizon=1.0, steps=10, volatility=0.1, control_bounds=(-100.0, 100.0),
+        drift=lambda t, x, a: a[:1], terminal_cost=lambda x: 0.0 * x[0],
+        running_cost=lambda t, x, a: 0.5 * a[1] ** 2 - 2.5e-6 * x[0] ** 2 + 1.0,
+    )
+    solution = uc.solve(problem, np.zeros(1), progress=False, throw=False)
+    assert solution.low <= 0.992875 and solution.guarantee is Guarantee.upper_bound
+
+
 # --- values
 
 

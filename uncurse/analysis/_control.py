@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from scipy.sparse.csgraph import connected_components
 
 from ..problems import ControlProblem
+from ._definite import SINGLE, semidefinite
 from ._elements import elements_in
 from ._source import Bound
 
 SAMPLES = 512           # points of a test that stands in for a proof
-SLACK = 1e-5            # relative: what single precision leaves of an eigenvalue that is 0
+DOUBLINGS = 20          # of what is taken off a modulus, until it is proved
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,6 @@ def _symmetric(h: Float[np.ndarray, "... w w"]) -> Float[np.ndarray, "... w w"]:
     return (h + np.swapaxes(h, -1, -2)) / 2
 
 
-def _semidefinite(h: Float[np.ndarray, "... w w"]) -> bool:
-    if h.shape[-1] == 0:
-        return True
-    spectrum = np.linalg.eigvalsh(h)
-    return bool((spectrum[..., 0] >= -SLACK * np.abs(spectrum).max(axis=-1)).all())
-
-
 def _convexity(costs: Costs, affine: bool) -> tuple[Bound | None, Bound]:
     """Whether the costs are convex along what controls reach, and by how much in the controls; each with its origin."""
     problem = costs.problem
@@ -208,7 +203,7 @@ def _terminal(costs: Costs) -> str | None:
     if elements_in(problem.terminal_cost, [costs.controlled]).convex.all():
         return "proved"
     if costs.terminal_fixed:
-        return "proved" if _semidefinite(costs.terminal_hessian()) else None
+        return semidefinite(costs.terminal_hessian()[None])
     return "tested" if _bends_up(costs, lambda t, x, a: problem.terminal_cost(x)) else None
 
 
@@ -216,23 +211,17 @@ def _running(costs: Costs) -> tuple[str | None, Bound]:
     """How the running cost is known to be convex, and its modulus."""
     problem, m = costs.problem, costs.problem.control_dim
     r, running = costs.reached, costs.problem.running_cost
+    chosen = [np.asarray(False), costs.controlled, np.ones(m, bool)]
+    traced = "proved" if elements_in(running, chosen).convex.all() else None
     if costs.running_fixed:
         h = costs.hessians(costs.times())
-        return ("proved" if _semidefinite(h) else None), Bound(_modulus(h, r), "proved")
-    origin = None
-    chosen = [np.asarray(False), costs.controlled, np.ones(m, bool)]
-    if elements_in(running, chosen).convex.all():
-        origin = "proved"
-    if costs.separable:
+        return traced or semidefinite(h), _modulus(costs, h, r)
+    if costs.separable and costs.control_curvature_fixed:
+        h = costs.hessians(costs.times())[:, r:, r:]
         state = elements_in(lambda t, x: running(t, x, jnp.zeros(m)), [np.asarray(False), costs.controlled])
-        fixed = costs.control_curvature_fixed
-        h = costs.hessians(costs.times())[:, r:, r:] if fixed else None
-        if fixed and h is not None:
-            parts = "proved" if state.convex.all() and _semidefinite(h) else origin
-            parts = parts or ("tested" if _bends_up(costs, running) else None)
-            return parts, Bound(_modulus(h, 0), "proved")
-    if origin is None:
-        origin = "tested" if _bends_up(costs, running) else None
+        origin = traced or (semidefinite(h) if state.convex.all() else None)
+        return origin or ("tested" if _bends_up(costs, running) else None), _modulus(costs, h, 0)
+    origin = traced or ("tested" if _bends_up(costs, running) else None)
     sampled = _sampled_modulus(costs) if origin is not None and not _boxed(problem) else np.zeros(m)
     return origin, Bound(sampled, "tested" if sampled.any() else "proved")
 
@@ -245,7 +234,7 @@ def control_modulus(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -
     costs = Costs(problem, np.zeros(problem.dim, bool), points)
     if costs.control_curvature_fixed:
         h = costs.hessians(costs.times())
-        return Bound(_modulus(h, 0), "proved") if _semidefinite(h) else None
+        return _modulus(costs, h, 0) if semidefinite(h) is not None else None
     sampled = _sampled_modulus(costs)
     if sampled.any():
         return Bound(sampled, "tested")
@@ -264,26 +253,40 @@ def _boxed(problem: ControlProblem) -> bool:
     return bounds is not None and bool(np.isfinite(bounds[0]).all() and np.isfinite(bounds[1]).all())
 
 
-def _modulus(h: Float[np.ndarray, "n w w"], r: int) -> Float[np.ndarray, " m"]:
-    """The largest multiple of the diagonal of d2l/da2 that can be taken from it and leaves h semidefinite.
+def _modulus(costs: Costs, h: Float[np.ndarray, "n w w"], r: int) -> Bound:
+    """The largest modulus of which h - diag(0, m) >= 0 can be proved.
+
+    Where that is none: 0 with a box, which needs none, else what the curvatures show, "tested". States that no entry
+    connects to a control have no say.
+    """
+    shown, label = _shown_modulus(h, r), connected_components((h != 0).any(axis=0), directed=False)[1]
+    joined = np.isin(label, label[r:])
+    block, still = h[:, joined][:, :, joined], np.zeros(int(joined[:r].sum()))
+    for k in range(DOUBLINGS):
+        less = np.maximum(1 - SINGLE * len(joined) * 2.0**k, 0.0) * shown
+        if semidefinite(block, np.concatenate([still, less])) == "proved":
+            return Bound(less, "proved")
+    return Bound(np.zeros_like(shown), "proved") if _boxed(costs.problem) else Bound(shown, "tested")
+
+
+def _shown_modulus(h: Float[np.ndarray, "n w w"], r: int) -> Float[np.ndarray, " m"]:
+    """The largest multiple of the diagonal of d2l/da2 that can be taken from it and leaves h semidefinite, if it is.
 
     With S = h_aa - h_ax h_xx^+ h_xa and D = diag(h_aa): h - diag(0, s D) >= 0 for s the least eigenvalue of
     D^-1/2 S D^-1/2 (Schur's complement).
     """
-    found = []
+    found, slack = [], SINGLE * h.shape[-1]
     for one in h:
         cross, corner = one[:r, r:], one[r:, r:]
-        schur = corner if not cross.any() else corner - cross.T @ np.linalg.pinv(one[:r, :r], rcond=SLACK) @ cross
-        diagonal = np.diag(corner).copy()
-        if (diagonal <= 0).any():
-            free = diagonal > 0     # no curvature in some controls: only where these are apart from the rest
-            apart = np.abs(schur[~free]).max(initial=0.0) <= SLACK * np.abs(schur).max(initial=0.0)
-            if not apart or not free.any():
-                return np.zeros(len(diagonal))
-        else:
-            free = np.ones(len(diagonal), bool)
+        unit = np.sqrt(np.maximum(np.diag(one)[:r], np.finfo(np.float64).tiny))
+        turned = cross / unit[:, None]
+        inverse = np.linalg.pinv(one[:r, :r] / np.outer(unit, unit), rcond=slack) if cross.any() else np.zeros((r, r))
+        schur, diagonal = corner - turned.T @ inverse @ turned, np.diag(corner)
+        free = diagonal > 0     # no curvature in some controls: only where these are apart from the rest
+        if one[r:][~free].any() or not free.any():
+            return np.zeros(len(diagonal))
         root = np.sqrt(diagonal[free])
-        s = np.linalg.eigvalsh(schur[np.ix_(free, free)] / np.outer(root, root))[0] - SLACK
+        s = np.linalg.eigvalsh(schur[np.ix_(free, free)] / np.outer(root, root))[0]
         found.append(np.where(free, max(s, 0.0) * diagonal, 0.0))
     return np.min(found, axis=0)
 
@@ -326,4 +329,4 @@ def _sampled_modulus(costs: Costs) -> Float[np.ndarray, " m"]:
     w = costs.reached + costs.problem.control_dim
     one = lambda t, x, a: jax.vmap(lambda v: costs.running_product(t, x, a, v))(jnp.eye(w))      # noqa: E731
     h = np.asarray(jax.jit(lambda *p: jax.lax.map(lambda q: one(*q), p))(t, x, a), dtype=np.float64)
-    return _modulus(_symmetric(h), costs.reached)
+    return _shown_modulus(_symmetric(h), costs.reached)

@@ -9,6 +9,7 @@ import numpy as np
 from jax.extend import core
 from jaxtyping import Bool, Float, Int
 
+from ._definite import EXACT, semidefinite
 from ._shape import CALLS
 
 Flags = Bool[np.ndarray, "..."]
@@ -134,9 +135,8 @@ def _quadratic_form(
     for one, other in (atoms, atoms[::-1]):
         if one in forms and forms[one][0] is other and other is not None and known[other].affine.all():
             matrix = np.asarray(forms[one][1], dtype=np.float64)
-            spectrum = np.linalg.eigvalsh((matrix + matrix.T) / 2)
-            convex = bool(spectrum[0] >= -1e-6 * np.abs(spectrum).max())
-            concave = bool(spectrum[-1] <= 1e-6 * np.abs(spectrum).max())
+            matrix = (matrix + matrix.T)[None] / 2
+            convex, concave = (semidefinite(h, rounding=EXACT) is not None for h in (matrix, -matrix))
             return Elements.of(np.asarray(known[other].independent.all()), False, convex, concave, convex, concave)
     return None
 

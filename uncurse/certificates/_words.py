@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ..analysis._shift import Shift
     from ._base import Bounds
 
+TESTED = "tested only, at random points or to the rounding of second derivatives"
+
 
 def assumptions(
     decision: "Decision", bounds: "Bounds", m: Float[np.ndarray, " m"], shift: "Shift | None" = None
@@ -19,7 +21,7 @@ def assumptions(
     m: the modulus in each control.
     shift: how controls shift the noise, where theorem 8b was used.
     """
-    words = {"proved": "proved from their traces", "declared": "declared", "tested": "tested at random points only"}
+    words = {"proved": "proved from their traces", "declared": "declared", "tested": TESTED}
     size = f"{m.min():.3g}" if m.min() == m.max() else f"{m.min():.3g} to {m.max():.3g}"
     if shift is not None and bounds.guarantee != "upper_bound":
         return (
