@@ -238,6 +238,24 @@ def test_without_bounds_the_gap_is_what_the_gradient_says():
     assert abs(cost.mean[0, 0] - (1 + 0.09 + 1.69 + 0.25)) < 4 * cost.error[0, 0]
 
 
+@pytest.mark.parametrize("cost", [
+    lambda t, x, a: a[0] ** 2 - jnp.abs(a[0]),
+    lambda t, x, a: x[0] ** 2 - jnp.abs(x[0]) + a[0] ** 2,
+    lambda t, x, a: a[0] ** 2 - jnp.maximum(a[0], 0.0),
+    lambda t, x, a: a[0] ** 2 - jnp.floor(a[0]),
+    lambda t, x, a: jnp.where(a[0] > 0, a[0] ** 2 - 1.0, a[0] ** 2),
+])
+def test_kinks_that_a_second_derivative_misses_are_no_proof(cost):
+    found = analyse_control(scalar(running_cost=cost), np.ones((1, 1)))
+    assert not found.quadratic and not found.proved
+
+
+def test_kinks_that_bend_up_keep_the_modulus():
+    found = analyse_control(scalar(running_cost=lambda t, x, a: a[0] ** 2 + jnp.abs(a[0] - x[0])), np.ones((1, 1)))
+    assert found.proved and not found.quadratic
+    np.testing.assert_allclose(found.modulus.value, [2.0], rtol=1e-3)
+
+
 def test_what_theorem_8_does_not_reach_gets_an_upper_bound_and_says_so():
     problem = scalar(drift=lambda t, x, a: jnp.sin(x) * (1 + a), steps=5)
     solution = uc.solve(problem, np.ones(1), rtol=1e-2, progress=False, throw=False, time_limit=20.0)

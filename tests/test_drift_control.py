@@ -72,8 +72,10 @@ def test_a_shift_of_the_noise_is_found(changes, matrix):
     {"volatility": 0.0},
     {"volatility": lambda t, x: 0.5 + x**2},
     {"volatility": lambda t, x, a: 0.5 + a**2},
+    {"drift": lambda t, x, a: a + jnp.floor(a)},
     {"running_cost": lambda t, x, a: jnp.cos(a[0])},
-], ids=["nonlinear", "bilinear", "silent", "noise of x", "noise of a", "not convex"])
+    {"running_cost": lambda t, x, a: a[0] ** 2 - jnp.abs(a[0])},
+], ids=["nonlinear", "bilinear", "silent", "noise of x", "noise of a", "steps", "not convex", "a kink that bends down"])
 def test_what_is_no_shift_is_refused(changes):
     assert find_shift(scalar(**changes), ONE) is None
 

@@ -61,7 +61,7 @@ class Limit:
         if problem.controls_noise and not elements_in(problem.sigma, chosen).independent.all():
             raise ValueError("the continuous limit needs a volatility without control; leave out `continuous`")
         costs = Costs(problem, np.zeros(d, bool), points)
-        if not costs.control_curvature_fixed or len(costs.times()) > 1:
+        if not (costs.running_smooth and costs.control_curvature_fixed) or len(costs.times()) > 1:
             raise ValueError(
                 "the continuous limit needs a running_cost that is quadratic in the control, with constant curvature; "
                 "leave out `continuous` to solve the problem in discrete time"

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from ..problems import ControlProblem
 from ._definite import SINGLE, semidefinite
 from ._elements import elements_in
+from ._intervals import TooLarge, is_smooth
 from ._source import Bound
 
 SAMPLES = 512           # points of a test that stands in for a proof
@@ -90,7 +91,7 @@ def _is_quadratic(problem: ControlProblem) -> bool:
     if not elements_in(problem.sigma, everything).independent.all():
         return False
     whole = Costs(problem, np.ones(d, bool), np.zeros((1, d)))
-    return whole.running_fixed and whole.terminal_fixed
+    return whole.running_fixed and whole.terminal_fixed and whole.running_smooth and whole.terminal_smooth
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,22 @@ class Costs:
         return bool(elements_in(self.terminal_product, [np.ones(self.problem.dim, bool), v]).independent.all())
 
     @property
+    def running_smooth(self) -> bool:
+        """The running cost has no kinks in w, so its second derivative tells all of its curvature."""
+        d, r, m = self.problem.dim, self.reached, self.problem.control_dim
+        whole = lambda t, e, v, a: self.problem.running_cost(t, self._moved(e, v), a)       # noqa: E731
+        return all(_smooth(whole, i, [(), (d,), (r,), (m,)]) for i in ((2, 3) if r else (3,)))
+
+    @property
+    def terminal_smooth(self) -> bool:
+        d, r = self.problem.dim, self.reached
+        return r == 0 or _smooth(lambda e, v: self.problem.terminal_cost(self._moved(e, v)), 1, [(d,), (r,)])
+
+    def _moved(self, e: Array, v: Array) -> Array:
+        """e, with v for the controlled states."""
+        return e.at[np.flatnonzero(self.controlled)].set(v) if self.reached else e
+
+    @property
     def separable(self) -> bool:
         """The running cost is a function of the controlled states plus one of the controls."""
         chosen = [np.asarray(False), self.controlled, np.zeros(self.problem.control_dim, bool)]
@@ -174,6 +191,13 @@ class Costs:
         return _symmetric(np.asarray(found, dtype=np.float64))
 
 
+def _smooth(function: Callable[..., Any], argument: int, shapes: list[tuple[int, ...]]) -> bool:
+    try:
+        return is_smooth(function, argument, shapes)
+    except TooLarge:
+        return False
+
+
 def _symmetric(h: Float[np.ndarray, "... w w"]) -> Float[np.ndarray, "... w w"]:
     return (h + np.swapaxes(h, -1, -2)) / 2
 
@@ -202,25 +226,30 @@ def _terminal(costs: Costs) -> str | None:
     problem = costs.problem
     if elements_in(problem.terminal_cost, [costs.controlled]).convex.all():
         return "proved"
-    if costs.terminal_fixed:
+    if costs.terminal_fixed and costs.terminal_smooth:
         return semidefinite(costs.terminal_hessian()[None])
     return "tested" if _bends_up(costs, lambda t, x, a: problem.terminal_cost(x)) else None
 
 
 def _running(costs: Costs) -> tuple[str | None, Bound]:
-    """How the running cost is known to be convex, and its modulus."""
+    """How the running cost is known to be convex, and its modulus.
+
+    A second derivative is proof only where there are no kinks that it misses, or where all of them are known to bend
+    up, since the cost is convex.
+    """
     problem, m = costs.problem, costs.problem.control_dim
     r, running = costs.reached, costs.problem.running_cost
     chosen = [np.asarray(False), costs.controlled, np.ones(m, bool)]
     traced = "proved" if elements_in(running, chosen).convex.all() else None
-    if costs.running_fixed:
-        h = costs.hessians(costs.times())
-        return traced or semidefinite(h), _modulus(costs, h, r)
-    if costs.separable and costs.control_curvature_fixed:
-        h = costs.hessians(costs.times())[:, r:, r:]
-        state = elements_in(lambda t, x: running(t, x, jnp.zeros(m)), [np.asarray(False), costs.controlled])
-        origin = traced or (semidefinite(h) if state.convex.all() else None)
-        return origin or ("tested" if _bends_up(costs, running) else None), _modulus(costs, h, 0)
+    if traced or costs.running_smooth:
+        if costs.running_fixed:
+            h = costs.hessians(costs.times())
+            return traced or semidefinite(h), _modulus(costs, h, r)
+        if costs.separable and costs.control_curvature_fixed:
+            h = costs.hessians(costs.times())[:, r:, r:]
+            state = elements_in(lambda t, x: running(t, x, jnp.zeros(m)), [np.asarray(False), costs.controlled])
+            origin = traced or (semidefinite(h) if state.convex.all() else None)
+            return origin or ("tested" if _bends_up(costs, running) else None), _modulus(costs, h, 0)
     origin = traced or ("tested" if _bends_up(costs, running) else None)
     sampled = _sampled_modulus(costs) if origin is not None and not _boxed(problem) else np.zeros(m)
     return origin, Bound(sampled, "tested" if sampled.any() else "proved")
@@ -232,14 +261,15 @@ def control_modulus(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -
     if problem.bounds.modulus is not None:
         return _declared(problem)
     costs = Costs(problem, np.zeros(problem.dim, bool), points)
-    if costs.control_curvature_fixed:
+    chosen = [np.asarray(False), np.zeros(problem.dim, bool), np.ones(problem.control_dim, bool)]
+    traced = bool(elements_in(problem.running_cost, chosen).convex.all())
+    if (traced or costs.running_smooth) and costs.control_curvature_fixed:
         h = costs.hessians(costs.times())
-        return _modulus(costs, h, 0) if semidefinite(h) is not None else None
-    sampled = _sampled_modulus(costs)
+        return _modulus(costs, h, 0) if traced or semidefinite(h) is not None else None
+    sampled = _sampled_modulus(costs) if traced or _bends_up(costs, problem.running_cost) else np.zeros(0)
     if sampled.any():
         return Bound(sampled, "tested")
-    chosen = [np.asarray(False), np.zeros(problem.dim, bool), np.ones(problem.control_dim, bool)]
-    return Bound(sampled, "proved") if elements_in(problem.running_cost, chosen).convex.all() else None
+    return Bound(np.zeros(problem.control_dim), "proved") if traced else None
 
 
 def _declared(problem: ControlProblem) -> Bound:

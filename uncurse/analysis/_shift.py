@@ -39,7 +39,8 @@ def find_shift(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -> Shi
     x, a, v = np.ones(d, bool), np.ones(m, bool), np.zeros(m, bool)
     slope = elements_in(lambda t, x, a, v: _slope(problem, t, x, a, v), [np.asarray(False), x, a, v])
     sigma = elements_in(problem.sigma, [np.asarray(False), x, a])
-    if not slope.independent.all():
+    affine = elements_in(problem.drift, [np.asarray(False), ~x, a]).affine
+    if not (affine.all() and slope.independent.all()):
         return None
     times = _times(problem)
     drift, noise = _both(problem, times, points[0])
