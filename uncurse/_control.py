@@ -372,7 +372,8 @@ class Control:
             bounds = entropic.certificate.bounds(cost, self.request.z, floor, rounding, proved)
         else:
             bounds = interval(cost, gap, self.request.z, floor, rounding, decision.proved)
-        return widened(bounds, self.rounding)
+        bounds = widened(bounds, self.rounding)
+        return replace(bounds, low=np.maximum(bounds.low, floor))
 
     def _rounding(self, best: _Proposal) -> PerPoint:
         """How far the cost is off because states are in single precision.
