@@ -255,7 +255,7 @@ def test_the_budget_adds_up_and_stopping_at_once_counts():
     assert bounds.guarantee is Guarantee.two_sided
     raised = StoppingBounds.of(True).bounds(moments, 2.0, np.array([1000.0]))
     assert raised.low[0] == raised.high[0] == 1000.0
-    shifted = dataclasses.replace(moments, mean=moments.mean + np.array([0, 0, 0, 0, 0.5]))
+    shifted = dataclasses.replace(moments, mean=moments.mean + np.array([0, 0, 0, 0, 0.5, 0]))
     stepped = StoppingBounds.of(False).bounds(shifted, 2.0, np.array([-np.inf]))
     assert stepped.guarantee is Guarantee.estimate
     assert stepped.low[0] == pytest.approx(bounds.low[0]) and stepped.high[0] == pytest.approx(bounds.high[0] + 1.0)

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 
 from ._gather import gather, growth
 from ._request import Request
+from ._rounding import FEWEST as SCATTERED
+from ._rounding import Blur, felt, widened
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis._control import Decision, analyse_control
 from .analysis._rays import refuse_unbounded
@@ -88,6 +90,7 @@ class Control:
     pilots: int = 0
     interrupted: bool = False
     hurried: bool = False       # the limit of time, and nothing else, ended the training
+    rounding: PerPoint = field(default_factory=lambda: np.zeros(1))      # of the states of the policy that is certified
     shift: Shift | None = None  # where costs are not convex, and controls shift the noise
 
     @staticmethod
@@ -309,13 +312,14 @@ class Control:
         paths = int(min(paths, max(paths * room, self._fewest)))
         dates = int(min(dates, max(dates * room, self._fewest // 4)))
         cost, gap, attempt = None, None, 0
+        self.rounding = self._rounding(best)
         while True:     # half as many join a sample that fell short; a new one would forget what it met
             cost, gap, whole = self._sample(best, (paths, dates), attempt, cost, gap)
             bounds = self._bounds(cost, gap)
             self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
             self._show(bounds.low, bounds.high, None)
             met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
-            short = bounds.budget["policy gap"] < 0.8 * allowed(bounds.value, self.request.tolerance)
+            short = bounds.budget["policy gap"] + self.rounding < 0.8 * allowed(bounds.value, self.request.tolerance)
             pays = short.all() or (best.entropic is not None and cost.heavy.any())
             if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (pays and room > 1.5):
                 break
@@ -365,8 +369,39 @@ class Control:
         entropic = None if self.best is None else self.best.entropic
         if entropic is not None and self.shift is not None:
             proved = self.shift.modulus.origin != "tested"
-            return entropic.certificate.bounds(cost, self.request.z, floor, rounding, proved)
-        return interval(cost, gap, self.request.z, floor, rounding, decision.proved)
+            bounds = entropic.certificate.bounds(cost, self.request.z, floor, rounding, proved)
+        else:
+            bounds = interval(cost, gap, self.request.z, floor, rounding, decision.proved)
+        bounds = widened(bounds, self.rounding)
+        return replace(bounds, low=np.maximum(bounds.low, floor))
+
+    def _rounding(self, best: _Proposal) -> PerPoint:
+        """How far the cost is off because states are in single precision.
+
+        The cost is a function of the noise of all N steps, each blurred by the same fraction: the root of N times the
+        bound for one.
+        """
+        points, key = self.request.points, stream(self.request.seed, Purpose.baseline, 1)
+        rolls = self._rollouts(best.policy, best.value)
+        few = max(rolls.rows // SCATTERED, 1)       # points at once
+
+        def costs(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n paths 2"]:
+            near = replace(rolls, starts=points)
+            return np.concatenate(list(near.costs(key, max(PILOT // len(points), 64))), axis=1)
+
+        def mean(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 1"]:
+            drawn = costs(points)
+            return (drawn[..., :1] - drawn[..., 1:]).mean(axis=1)
+
+        with self.request.clock.stage("certify"):
+            parts = [points[i : i + few] for i in range(0, len(points), few)]
+            ends = [replace(rolls, starts=part).ends(key) for part in parts]
+            blurs = [
+                Blur.of(part, end, end - part[:, None], self.problem.steps, lasting=True)
+                for part, end in zip(parts, ends, strict=True)
+            ]
+            blur = Blur(np.concatenate([b.share for b in blurs]), np.concatenate([b.still for b in blurs]))
+            return blur.error(self.problem.steps**0.5 * felt(costs(points)[..., 0]), points, mean)
 
     def _verdict(self, bounds: Bounds, cost: Moments, gap: Moments | None, met: bool, whole: bool) -> Result:
         if cost.invalid or (gap is not None and gap.invalid):
@@ -379,7 +414,8 @@ class Control:
             return Result.heavy_tailed
         if not whole or self.hurried or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
-        limited = bounds.budget["policy gap"] > 0.5 * allowed(bounds.value, self.request.tolerance)
+        fixed = np.maximum(bounds.budget["policy gap"], bounds.budget["rounding"])
+        limited = fixed > 0.5 * allowed(bounds.value, self.request.tolerance)
         return Result.bias_limited if limited.any() else Result.sampling_limited
 
     # --- reporting

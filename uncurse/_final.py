@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from ._gather import Gathered, gather, growth
 from ._request import Request
+from ._rounding import widened
 from ._solution import Guarantee, Result, Snapshot
 from .certificates import TOGETHER, AbstractCertificate, Bounds, Sampler, allowed
 from .statistics import Moments, Purpose, stream
@@ -43,6 +44,7 @@ class Plan:
     surrogate: AbstractSurrogate
     certificate: AbstractCertificate
     y0: PerPoint
+    rounding: PerPoint      # how far u is off because paths are rounded
     counts: Points | None   # paths for each point; None: no number will do
     rate: float             # seconds a path
     varies: bool            # g or f depends on where a path is
@@ -72,7 +74,8 @@ class Final:
             moments = drawn if moments is None else moments.updated(short, drawn)
             complete, attempt = complete and whole, attempt + 1
             bounds = self._bounds(plan, moments)
-            short = np.flatnonzero(bounds.half_width > allowed(bounds.value, self.request.tolerance))
+            asked = allowed(bounds.value, self.request.tolerance)
+            short = np.flatnonzero((bounds.half_width > asked) & (bounds.budget["rounding"] < asked))
             final = self.interrupted or not complete or plan.counts is None or attempt == ATTEMPTS
             if not len(short) or moments.invalid or final:
                 break
@@ -148,7 +151,11 @@ class Final:
         return found
 
     def _bounds(self, plan: Plan, moments: Moments) -> Bounds:
-        return _rounded(plan.certificate.bounds(moments, plan.y0, self.request.z), plan.sampler.starts.shape[1])
+        """The interval, widened by what single precision can carry: paths, a few units in the last place of the value,
+        and the rounding of sums over all coordinates, which grows like the root of their number."""
+        bounds = plan.certificate.bounds(moments, plan.y0, self.request.z)
+        ulps = max(4.0, 0.4 * np.sqrt(plan.sampler.starts.shape[1]))
+        return widened(bounds, plan.rounding, ulps)
 
     def _verdict(self, bounds: Bounds, moments: Moments, complete: bool, unseen: bool) -> Result:
         if moments.invalid:
@@ -163,11 +170,3 @@ class Final:
         if not complete or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
         return Result.bias_limited if (bounds.bias > 0.5 * asked).any() else Result.sampling_limited
-
-
-def _rounded(bounds: Bounds, dim: int) -> Bounds:
-    """The interval widened by what paths in single precision can carry: a few units in the last place of the value, and
-    the rounding of sums over all coordinates, which grows like the root of their number."""
-    rounding = max(4.0, 0.4 * np.sqrt(dim)) * np.finfo(np.float32).eps * np.abs(bounds.value)
-    budget = {**bounds.budget, "rounding": rounding}
-    return Bounds(bounds.value, bounds.low - rounding, bounds.high + rounding, budget, bounds.guarantee)

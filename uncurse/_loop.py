@@ -1,7 +1,7 @@
 """The tolerance loop: propose while that pays, then certify a frozen surrogate on fresh paths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ._final import Final, Plan, fewest, planned
 from ._request import Request
+from ._rounding import Blur, felt
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis import Source, analyse
 from .certificates import (
@@ -60,6 +61,7 @@ class _Proposal:
     spare: float                # of these, what a perfect surrogate would save: the smallest sample has its price too
     variance: float             # relative scatter of S, the worst point: what training reduces
     proved_bias: float          # of the best proved certificate, over the tolerance
+    felt: PerPoint              # scatter of g and f on the paths: what rounding acts on
 
     @property
     def surrogate(self) -> AbstractSurrogate:
@@ -204,7 +206,9 @@ class Run:
             "at_seconds": self.request.clock.elapsed,
         })
         self._show(offer.bounds, None, method.name)
-        return _Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias)
+        source = 2 * np.sqrt(self.problem.horizon * chunk.fine.source2.mean(axis=1, dtype=np.float64))
+        scatter = felt(chunk.fine.payoff) + source
+        return _Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias, scatter)
 
     def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
         """y0 such that E S = y0, to within its scatter."""
@@ -318,12 +322,27 @@ class Run:
         self.request.progress.stage("certificate")
         plan = Plan(
             proposal.setting.sampler, proposal.surrogate, proposal.offer.certificate, proposal.y0,
-            proposal.offer.counts, proposal.rate, not self.source.uniform, bool(np.isfinite(proposal.variance)),
+            self._rounding(proposal), proposal.offer.counts, proposal.rate, not self.source.uniform,
+            bool(np.isfinite(proposal.variance)),
         )
         final = Final(self.request, self.history, self.interrupted)
         found = final.certify(plan)
         self.best, self.interrupted = proposal, final.interrupted
         return found
+
+    def _rounding(self, proposal: _Proposal) -> PerPoint:
+        """How far u is off because paths are in single precision."""
+        sampler, key = proposal.setting.sampler, stream(self.request.seed, Purpose.baseline, 1)
+        steps = sampler.scheme.steps * (2 if sampler.scheme.random_time else 1)
+
+        def mean(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 1"]:
+            near = replace(sampler, starts=points)
+            paths = near.pilot(proposal.surrogate, proposal.y0, key, max(PILOT // len(points), 64)).fine
+            return paths.total.mean(axis=1, keepdims=True, dtype=np.float64)
+
+        with self.request.clock.stage("certify"):
+            blur = Blur.of_process(self.problem.process, self.problem.horizon, self.points, steps, key)
+            return blur.error(proposal.felt, self.points, mean)
 
     # --- reporting
 

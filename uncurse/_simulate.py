@@ -168,8 +168,8 @@ def _controlled(problem: ControlProblem, policy: Callable[[Array, Array], Array]
 
     def one(x: Array, t: Array, bits: Array) -> tuple[Array, Array, Array]:
         a = problem.clip(policy(t, x))
-        mean, noise, _ = move(problem, t, x, a, normal(bits))
-        return (mean + noise).astype(x.dtype), a.astype(x.dtype), problem.running_cost(t, x, a) * h
+        after, *_ = move(problem, t, x, a, normal(bits))
+        return after.astype(x.dtype), a.astype(x.dtype), problem.running_cost(t, x, a) * h
 
     @jax.jit
     def run(start: Array, bits: Array) -> tuple[Array, Array, Array]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ._gather import gather
 from ._request import Request
+from ._rounding import Blur, widened
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .certificates import Bounds, DateSampler, StoppingBounds, Walk, allowed, last_date_moments, rows_for
 from .methods import AbstractBackward, Backward, backward_plan
@@ -44,6 +45,7 @@ class _Plan:
     bounds: Bounds              # on the pilot
     bias: float                 # of the half-width that sampling cannot shrink, over the tolerance; the worst point
     finite: bool
+    scatter: PerPoint           # of what the rule is paid
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -64,6 +66,7 @@ class Stopping:
     interrupted: bool = False
     pilots: int = 0
     best: _Plan | None = None
+    rounding: PerPoint = field(default_factory=lambda: np.zeros(1))      # of the paths of the plan that is certified
 
     @staticmethod
     def of(problem: StoppingProblem, request: Request) -> "Stopping":
@@ -168,7 +171,8 @@ class Stopping:
         asked = allowed(bounds.value, self.request.tolerance)
         bias = float(np.max((bounds.budget["duality gap"] + bounds.budget["time step"]) / asked))
         seconds = np.inf if count is None or count * n * rate > PATIENCE else count * n * rate
-        plan = _Plan(method, surrogate, sampler, level, count, seconds, bounds, bias, moments.invalid == 0)
+        plan = _Plan(method, surrogate, sampler, level, count, seconds, bounds, bias, moments.invalid == 0,
+                     moments.deviation[:, StoppingBounds.PAYS])
         self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "pilot"))
         self.log.append({
             "method": method.name, "round": level, "features": method.size, "steps": steps,
@@ -241,10 +245,12 @@ class Stopping:
         hopeless = self.interrupted or plan.count is None or not plan.finite
         count = FEWEST if hopeless else plan.count or FEWEST
         attempt, moments = 0, None
+        self.rounding = self._rounding(plan)
         while True:
             moments, complete = self._sample(plan, count, attempt, moments)
             bounds = self._bounds(moments)
-            met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
+            asked = allowed(bounds.value, self.request.tolerance)
+            met, hopeless = bool((bounds.half_width <= asked).all()), hopeless or bool((self.rounding > asked).any())
             if met or moments.invalid or not complete or hopeless or attempt == 2:
                 break
             count, attempt = int(1.5 * moments.count), attempt + 1
@@ -273,11 +279,31 @@ class Stopping:
         return plan.sampler.moments(plan.surrogate, key, count, self._certificate)
 
     def _bounds(self, moments: Moments) -> Bounds:
-        """The interval, widened by what single precision can carry: sums of a few numbers of the value's size."""
-        bounds = self._certificate.bounds(moments, self.request.z, self._now)
-        rounding = 8 * np.finfo(np.float32).eps * np.abs(bounds.value)
-        budget = {**bounds.budget, "rounding": rounding}
-        return replace(bounds, low=bounds.low - rounding, high=bounds.high + rounding, budget=budget)
+        """The interval, widened by what single precision can carry: paths, and sums of a few numbers of the value's
+        size."""
+        return widened(self._certificate.bounds(moments, self.request.z, self._now), self.rounding, 8.0)
+
+    def _rounding(self, plan: _Plan) -> PerPoint:
+        """How far the value is off because paths are in single precision.
+
+        With the rule held fixed (the envelope theorem), what it is paid is a function of the noise of all intervals.
+        Interval k has eta_k = eta T / (K h_k), and the bound of one interval becomes the root of the sum of squares.
+        """
+        sampler, key = plan.sampler, stream(self.request.seed, Purpose.baseline, 1)
+        spans = np.diff(np.asarray(sampler.walk.nodes.times, dtype=np.float64))
+        if not len(spans):
+            return np.zeros_like(plan.scatter)
+        horizon, points = float(spans.sum()), self.request.points
+        intervals = float(np.sqrt(np.sum((spans.mean() / spans) ** 2)))
+
+        def mean(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
+            near = replace(sampler, starts=points)
+            *_, moments = near.moments(plan.surrogate, key, max(PILOT // len(points), 64), self._certificate)
+            return moments.mean[:, StoppingBounds.ENDS]
+
+        with self.request.clock.stage("certify"):
+            blur = Blur.of_process(self.problem.process, horizon, points, len(spans) * sampler.walk.steps, key)
+            return blur.error(intervals * plan.scatter, points, mean)
 
     def _unseen(self, moments: Moments) -> bool:
         """Whether no path met anything that makes the payoff vary: a rare event that was not seen, for all one can

@@ -16,6 +16,7 @@ from ._sampling import Sampler as Sampler
 from ._sampling import Visited as Visited
 from ._sampling import columns_of as columns_of
 from ._sampling import rows_for as rows_for
+from ._sampling import terminal_points as terminal_points
 from ._sampling import terminal_values as terminal_values
 from ._select import Offer as Offer
 from ._select import allowed as allowed

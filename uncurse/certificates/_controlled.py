@@ -25,11 +25,15 @@ def noise_dim(problem: ControlProblem) -> int:
     return sigma.shape[1] if len(sigma.shape) == 2 else problem.dim
 
 
-def move(problem: ControlProblem, t: Array, x: Path, a: Array, xi: Array) -> tuple[Path, Path, Array]:
-    """Where the drift leads, the noise of the step, and the volatility."""
+def move(problem: ControlProblem, t: Array, x: Path, a: Array, xi: Array) -> tuple[Path, Path, Path, Array]:
+    """The next state, where the drift alone leads, the noise of the step, and the volatility.
+
+    The next state is one sum: a small drift added to a large x alone would be rounded away at every step.
+    """
     sigma = problem.sigma(t, x, a)
     noise = jnp.sqrt(jnp.float32(problem.step)) * (sigma @ xi if sigma.ndim == 2 else sigma * xi)
-    return x + problem.drift(t, x, a) * problem.step, noise, sigma
+    change = problem.drift(t, x, a) * problem.step
+    return x + (change + noise), x + change, noise, sigma
 
 
 def _spread(sigma: Array, P: Float[Array, "d d"], step: float) -> Array:
@@ -56,10 +60,10 @@ def path_cost(
         _, t, b, P, p = inputs
         a = policy.control(t, x)
         a = a + jax.lax.stop_gradient(problem.clip(a) - a)      # derivatives are the policy's own business
-        mean, s, sigma = move(problem, t, x, a, normal(b))
+        after, mean, s, sigma = move(problem, t, x, a, normal(b))
         bent = P @ s
         martingale += mean @ bent + p @ s + (s @ bent - _spread(sigma, P, problem.step)) / 2
-        return (mean + s, cost + problem.step * problem.running_cost(t, x, a), martingale), None
+        return (after, cost + problem.step * problem.running_cost(t, x, a), martingale), None
 
     zero = jnp.zeros((), x0.dtype)
     (end, cost, martingale), _ = jax.lax.scan(body, (x0, zero, zero), _inputs(problem, value, bits))
@@ -85,16 +89,30 @@ def branch_gradient(
             a = hold(problem.clip(policy.control(t, hold(x))))
             chosen = jnp.where(k == date, a, chosen)
             a = a + jnp.where(k == date, delta, 0.0)
-            mean, s, _ = move(problem, t, x, a, normal(b))
+            after, mean, s, _ = move(problem, t, x, a, normal(b))
             # Not x_{k+1} = mean + s: noise that the control scales would meet itself in the product.
             cost += problem.step * problem.running_cost(t, x, a) - hold(P @ s) @ mean
-            return (mean + s, cost, chosen), None
+            return (after, cost, chosen), None
 
         begin = x0, jnp.zeros((), x0.dtype), jnp.zeros_like(delta)
         (end, cost, chosen), _ = jax.lax.scan(body, begin, _inputs(problem, value, bits))
         return cost + problem.terminal_cost(end), chosen
 
     return jax.grad(total, has_aux=True)(jnp.zeros(problem.control_dim, x0.dtype))
+
+
+@eqx.filter_jit
+def _ends(
+    problem: Any, policy: Any, starts: Float[Array, "paths d"], bits: UInt32[Array, "steps paths k"]
+) -> Float[Array, "paths d"]:
+    def one(x: Path, bits: Array) -> Path:
+        def body(x: Path, inputs: tuple[Array, Array]) -> tuple[Path, None]:
+            t, b = inputs
+            return move(problem, t, x, problem.clip(policy.control(t, x)), normal(b))[0], None
+
+        return jax.lax.scan(body, x, (jnp.arange(problem.steps) * jnp.float32(problem.step), bits))[0]
+
+    return jax.vmap(one, in_axes=(0, 1))(starts, bits)
 
 
 @eqx.filter_jit
@@ -144,6 +162,14 @@ class Rollouts:
     def costs(self, key: Key[Array, ""], count: int) -> Iterator[Float[np.ndarray, "n paths 2"]]:
         """Costs and martingales of at least `count` paths a point, in rounds."""
         return self.along(key, count, lambda starts, bits: _costs(self.problem, self.policy, self.value, starts, bits))
+
+    def ends(self, key: Key[Array, ""]) -> Float[np.ndarray, "n paths d"]:
+        """x_N on the paths of one round."""
+        width, parts = self.rows // self.block, []
+        for round_, first, starts in self._turns(width, width, self.block):
+            end = np.asarray(_ends(self.problem, self.policy, starts, self._bits(key, round_, first, len(starts))))
+            parts.append(end.reshape(self.block, width, -1)[: len(self.starts) - first])
+        return np.concatenate(parts)
 
     def along(
         self, key: Key[Array, ""], count: int, found: Callable[[Array, Array], tuple[Array, ...]]

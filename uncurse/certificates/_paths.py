@@ -104,6 +104,8 @@ class Columns(NamedTuple, Generic[Entry]):
     sway: Entry              # |A| int |c_s - c_k| (T - s) ds
     residual: Entry          # int |f(s, X, yhat, zhat) - its linearisation at the start of the step| ds
     bent: Entry              # int of what `Bending` bounds, for errors of size exp(L+ (T - s)) |A|
+    payoff: Entry            # Gamma_T g(X_T)
+    source2: Entry           # int |Gamma (f(s, X, yhat, zhat) - c yhat - beta . zhat)|^2 ds
 
 
 class Visit(NamedTuple):
@@ -190,7 +192,7 @@ def simulate(
     state = _State(
         x=starts, y=y0.astype(starts.dtype), log_gamma=zero, total=zero, frozen=zero, residual2=zero,
         slope_u2=zero, slope_z2=zero, slope_x2=zero, c=zero, tilt=jnp.zeros_like(starts), lag=zero,
-        swing=zero, sway=zero, residual=zero,
+        swing=zero, sway=zero, residual=zero, source2=zero,
     )
     step = jax.vmap(partial(_step, model, surrogate, scheme, probe), in_axes=(None, None, 0, 0))
 
@@ -210,7 +212,7 @@ def simulate(
         end.total + payoff, end.frozen + payoff, mismatch, mismatch**2, end.log_gamma,
         end.residual2, end.slope_u2, end.slope_z2, end.slope_x2, gamma * mismatch * end.lag,
         gamma * mismatch * end.swing, jnp.abs(mismatch) * end.sway, end.residual,
-        bent,
+        bent, payoff, end.source2,
     ), visited
 
 
@@ -240,6 +242,7 @@ class _State(NamedTuple):
     swing: Scalar           # int (c_s - c_k) ds
     sway: Scalar            # int |c_s - c_k| (T - s) ds
     residual: Scalar
+    source2: Scalar         # int |Gamma (f - c yhat - beta . zhat)|^2 ds
 
 
 def _step(
@@ -287,7 +290,8 @@ def _step(
         rest = drift1 - drift0 - c * (y1 - y)
         y2 = y - drift0 * h * mean_decay(c * h) + m1 + m2 - c * (integral1 + integral2) - rest * h
         martingale = gamma * m1 + gamma1 * m2
-        total = gamma1 * h * (drift1 - c * y1) - martingale
+        source = gamma1 * (drift1 - c * y1)
+        total = h * source - martingale
         drift1_frozen = f(t1, x1, y, process.gradient(x1, q)) - tilt @ q
         frozen = gamma1 * h * (drift1_frozen - c * y) - martingale
         if scheme.track:
@@ -301,7 +305,8 @@ def _step(
     else:
         # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
         x2, y2 = x1, y - drift0 * h + m1
-        total = frozen = h * drift0 - m1
+        source = drift0
+        total = frozen = h * source - m1
         rest = jnp.zeros_like(y)
     log_gamma = state.log_gamma + c * h
     lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c)
@@ -309,7 +314,7 @@ def _step(
         lag = lag + jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt) @ dw
     end = _State(
         x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
-        slope_u2, slope_z2, slope_x2, c, tilt, lag, swing, sway, residual,
+        slope_u2, slope_z2, slope_x2, c, tilt, lag, swing, sway, residual, state.source2 + h * source**2,
     )
     zero = jnp.zeros_like(y)
     return end, Visit(q, dy, jnp.zeros(0, q.dtype), zero, zero), inside
@@ -332,7 +337,9 @@ def _twisted_step(
     across = twist.across / max(len(probe) - 1, 1)
     visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),
                   twist.along - across, across)  # fmt: skip
-    return state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added), visit, None
+    source2 = state.source2 + h * (constant + scheme.strength / 2 * z2) ** 2
+    moved = state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added, source2=source2)
+    return moved, visit, None
 
 
 class _Expansion(NamedTuple):

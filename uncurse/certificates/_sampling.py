@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from .._devices import gathered, on_each, split
+from ..processes import AbstractProcess
 from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoint
@@ -261,11 +262,12 @@ def _run_on_each(
 
 
 @eqx.filter_jit
-def _terminal_values(
-    model: Model, starts: Float[Array, "paths d"], bits: UInt32[Array, "steps paths normals"]
-) -> Float[Array, " paths"]:
-    process, steps = model.process, bits.shape[0]
-    h = model.horizon / steps
+def _terminal_points(
+    process: AbstractProcess, horizon: float, starts: Float[Array, "paths d"],
+    bits: UInt32[Array, "steps paths normals"],
+) -> tuple[Float[Array, "paths d"], Float[Array, "paths d"]]:
+    steps = bits.shape[0]
+    h = horizon / steps
     step = jax.vmap(process.step, in_axes=(None, 0, None, 0, None))
 
     def body(x: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
@@ -273,12 +275,25 @@ def _terminal_values(
         return step(k * h, x, jnp.asarray(h), normal(bits), jnp.zeros(process.dim))[0], None
 
     end, _ = jax.lax.scan(body, starts, (jnp.arange(steps), bits))
-    return jax.vmap(model.terminal)(end)
+    return end, jax.vmap(process.chart)(starts, end)
+
+
+def terminal_points(
+    process: AbstractProcess, horizon: float, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""],
+    path: tuple[int, ...],
+) -> tuple[Float[Array, "paths d"], Float[Array, "paths d"]]:
+    """X_T, and how far it is from the start in the chart; in one step where the process is sampled exactly."""
+    shape = (1 if process.exact else steps, len(starts), process.normals)
+    return _terminal_points(process, horizon, starts, draw_bits(key, path, shape))
+
+
+@eqx.filter_jit
+def _terminal(model: Model, ends: Float[Array, "paths d"]) -> Float[Array, " paths"]:
+    return jax.vmap(model.terminal)(ends)
 
 
 def terminal_values(
     model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""], path: tuple[int, ...]
 ) -> Float[Array, " paths"]:
     """g(X_T) with f dropped: the linear problem that the baseline reports."""
-    shape = (1 if model.process.exact else steps, len(starts), model.process.normals)
-    return _terminal_values(model, starts, draw_bits(key, path, shape))
+    return _terminal(model, terminal_points(model.process, model.horizon, steps, starts, key, path)[0])

@@ -118,9 +118,9 @@ def shifted_path(
         rho = jax.grad(problem.running_cost, argnums=2)(t, x, a) + _at(shifted.matrix, k).T @ theta
         M = shifted.curvature(problem, policy, k, t, x)
         martingale = jnp.sqrt(h) * (theta @ xi) + h * (xi @ (M @ xi) - jnp.trace(M)) / 2
-        mean, s, _ = move(problem, t, x, a, xi)
+        after, *_ = move(problem, t, x, a, xi)
         net += h * problem.running_cost(t, x, a) - martingale
-        return (mean + s, net, short + h * shifted.shortfall(rho, a), reach + h * shifted.reach(k, a) / 2), None
+        return (after, net, short + h * shifted.shortfall(rho, a), reach + h * shifted.reach(k, a) / 2), None
 
     zero = jnp.zeros((), x0.dtype)
     (end, net, short, reach), _ = jax.lax.scan(body, (x0, zero, zero, zero), (jnp.arange(problem.steps), bits))

@@ -16,7 +16,7 @@ from ..surrogates import AbstractContinuation
 from ._base import Bounds, PerPath, PerPoint, stack
 from ._dates import Outcome, Walk, run_dates
 
-EARNED, BEST, GAP, LAST, STEP = range(5)    # the columns
+EARNED, BEST, GAP, LAST, STEP, PAID = range(6)    # the columns
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class StoppingBounds:
     exact: bool
     assumptions: tuple[str, ...]
 
+    PAYS: ClassVar[int] = PAID                      # the column of what the rule is paid, without the martingale
+    ENDS: ClassVar[list[int]] = [EARNED, BEST]
     SCATTERS: ClassVar[list[int]] = [BEST, LAST]    # columns of which one varies, if the payoff does
 
     @staticmethod
@@ -56,8 +58,8 @@ class StoppingBounds:
         return StoppingBounds(exact, () if exact else (stepped,))
 
     def columns(self, outcome: Outcome[PerPath]) -> Float[np.ndarray, "n paths k"]:
-        earned, best, last, step = (np.asarray(a, dtype=np.float64) for a in outcome)
-        return stack(earned, best, best - earned, last, step)
+        earned, best, last, step, paid = (np.asarray(a, dtype=np.float64) for a in outcome)
+        return stack(earned, best, best - earned, last, step, paid)
 
     def bounds(self, moments: Moments, z: float, now: PerPoint) -> Bounds:
         """The interval, where `now` is what stopping at t = 0 pays: -inf where one may not."""

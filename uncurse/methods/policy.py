@@ -161,8 +161,8 @@ def _left(
         a, best = problem.clip(share * policy.control(t, x)), trial.control(t, x)
         theta = shifted.noise(problem, trial, k, t, x)
         left += h * (problem.running_cost(t, x, best) + theta @ shifted.push(k, best - a)) - jnp.sqrt(h) * (theta @ xi)
-        mean, s, _ = move(problem, t, x, a, xi)
-        return (mean + s, left), None
+        after, *_ = move(problem, t, x, a, xi)
+        return (after, left), None
 
     (end, left), _ = jax.lax.scan(body, (x0, jnp.zeros((), x0.dtype)), (jnp.arange(problem.steps), bits))
     return left + problem.terminal_cost(end)
@@ -175,8 +175,8 @@ def visit(problem: Any, policy: Any, starts: Array, bits: Array) -> tuple[Array,
         def body(x: Array, inputs: tuple) -> tuple[Array, tuple[Array, Array]]:
             t, b = inputs
             a = policy.control(t, x)
-            mean, s, _ = move(problem, t, x, problem.clip(a), normal(b))
-            return mean + s, (x, a)
+            after, *_ = move(problem, t, x, problem.clip(a), normal(b))
+            return after, (x, a)
 
         times = jnp.arange(problem.steps) * jnp.float32(problem.step)
         return jax.lax.scan(body, x, (times, bits))[1]

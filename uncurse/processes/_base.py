@@ -37,7 +37,11 @@ class AbstractProcess(eqx.Module):
 
     @abc.abstractmethod
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
-        """Advance by dt from standard normals xi, with the extra chart drift `tilt`; return the new point and dW."""
+        """Advance by dt from standard normals xi, with the extra chart drift `tilt`; return the new point and dW.
+
+        Add the drift to the noise first, and both to x in one sum: a small drift that is added to a large x alone is
+        rounded away, step after step; with the noise it is right in the mean (`_rounding.py`).
+        """
 
     @abc.abstractmethod
     def noise(self, t: Scalar, x: Point, q: Point) -> Noise:

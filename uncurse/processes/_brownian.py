@@ -37,7 +37,7 @@ class Brownian(AbstractExactProcess):
 
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
         dw = jnp.sqrt(dt) * xi
-        return x + tilt * dt + self.spread(t, x, dw), dw
+        return x + (tilt * dt + self.spread(t, x, dw)), dw
 
     def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
         return self.volatility.T @ q if self.volatility.ndim == 2 else self.volatility * q

@@ -57,7 +57,7 @@ class Diffusion(AbstractProcess):
 
     def step(self, t: Scalar, x: Point, dt: Scalar, xi: Float[Array, " normals"], tilt: Point) -> tuple[Point, Noise]:
         dw = jnp.sqrt(dt) * xi
-        return x + (self.drift(t, x) + tilt) * dt + self.spread(t, x, dw), dw
+        return x + ((self.drift(t, x) + tilt) * dt + self.spread(t, x, dw)), dw
 
     def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
         return self.volatility_function(t, x).T @ q

@@ -53,7 +53,7 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
         dw = jnp.sqrt(dt) * first
         integral = jnp.sqrt(dt) * (mean * first + jnp.sqrt(spare) * second)
         pull = dt * mean * (self.rate * (self.mean - x) + tilt)
-        return x + pull + self.volatility * integral, dw
+        return x + (pull + self.volatility * integral), dw
 
     def noise(self, t: Scalar, x: Point, q: Point) -> Noise:
         return self.volatility * q
