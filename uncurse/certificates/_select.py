@@ -88,7 +88,8 @@ def offers(
         moments = Moments.of(columns_of(certificate, pilot, y0))
         here = certificate.bounds(moments, y0, z)
         bias = certificate.predict(moments, y0, z, 10**14)
-        worst = float(np.max(bias.half_width / allowed(bias.value, tolerance)))
+        with np.errstate(over="ignore"):        # beyond all tolerance
+            worst = float(np.max(bias.half_width / allowed(bias.value, tolerance)))
         result.append(Offer(certificate, _paths_needed(certificate, moments, y0, tolerance, z), here, worst))
     cost = [(ORDER.index(o.bounds.guarantee), o.count if o.count is not None else np.inf, o.bias) for o in result]
     return [result[i] for i in sorted(range(len(result)), key=cost.__getitem__)]
