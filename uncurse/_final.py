@@ -178,7 +178,8 @@ def within(bounds: Bounds, reach: tuple[float, float]) -> Bounds:
     low, high = np.maximum(bounds.low, reach[0]), np.minimum(bounds.high, reach[1])
     apart = low > high
     low, high = np.minimum(low, high), np.maximum(low, high)
-    middle = low / 2 + high / 2
+    with np.errstate(invalid="ignore"):     # ends may be infinite
+        middle = low / 2 + high / 2
     outside = ((bounds.value < low) | (bounds.value > high)) & np.isfinite(middle)
     cut = replace(
         bounds, value=np.where(outside, middle, np.clip(bounds.value, low, high)), low=low, high=high,
