@@ -340,3 +340,20 @@ def test_f_is_needed_only_where_u_goes():
     )
     solution = uc.solve(problem, np.array([0.3]), rtol=1e-2, time_limit=10, progress=False, throw=False)
     assert solution.low <= 0.83147742 <= solution.high and solution.half_width < 0.01
+
+
+def test_a_root_in_the_volatility_spoils_no_path():
+    """CIR, sigma = s sqrt(max(x, 0)): the root has no derivative where Euler's paths meet 0. Reference: the Laplace
+    transform of the noncentral chi-squared law."""
+    k, mean, s, start = 2.0, 0.5, 0.6, 1.0
+    problem = uc.ParabolicPDE(
+        process=uc.Diffusion(
+            1, lambda t, x: k * (mean - x), lambda t, x: jnp.diag(s * jnp.sqrt(jnp.maximum(x, 0.0)))
+        ),
+        terminal=lambda x: jnp.exp(-x[0]), horizon=1.0,
+    )
+    scale = s**2 * (1 - np.exp(-k)) / (4 * k)
+    truth = np.exp(-start * np.exp(-k) / (1 + 2 * scale)) / (1 + 2 * scale) ** (2 * k * mean / s**2)
+    for method in ("smoothing", "features"):
+        solution = uc.solve(problem, [start], rtol=0.05, progress=False, throw=False, method=method)
+        assert solution.low <= truth <= solution.high and solution.half_width < 0.1, method
