@@ -10,12 +10,14 @@ import pytest
 from _problems import POINT, Formula, T, W, Z, bent, bounds_of, holds, known, made, paths_of, sampler_of, square, wave
 
 from uncurse import Guarantee
-from uncurse.certificates import Linear, Sampler, Stepped, fallback
+from uncurse.certificates import Linear, Model, Sampler, Stepped, fallback
 from uncurse.certificates._paths import read_noise, words
+from uncurse.certificates.mixed import errors_along
 from uncurse.certificates.step import coarsen
 from uncurse.problems import ParabolicPDE
 from uncurse.processes import Brownian, Diffusion
 from uncurse.statistics import Moments, draw_bits, normal, uniform
+from uncurse.surrogates import Smoothed
 
 # --- theorem 5: both together -------------------------------------------------------------------------------------
 
@@ -43,6 +45,40 @@ def test_mixed_holds_the_truth_near_it_and_shrinks():
 def test_mixed_refuses_a_surrogate_that_is_far_away():
     far = mixed(Formula(lambda t, x: 4 * jnp.sin(3 * x[0]) + 3.0), 5.0)
     assert np.isneginf(far.low[0]) and np.isposinf(far.high[0]) and np.isfinite(far.value[0])
+
+
+FRONT = ParabolicPDE(
+    process=Brownian(1, 1.0), source=lambda t, x, u, grad: 3 * (u - u**3), horizon=1.0,
+    terminal=lambda x: jnp.where(x[0] > 0, 1.0, 0.0),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mixed_knows_that_f_enlarges_errors(seed):
+    """u = 0 repels and u = 1 attracts: linearised about 1, errors decay, but where u is small they grow. Reference:
+    Strang splitting with exact reaction and spectral heat steps, 4096 and 8192 nodes: 0.976445."""
+    sampler, y0 = sampler_of(FRONT, [[0.2]], 10), np.array([0.9])
+    surrogate = Smoothed.of(FRONT, 32, np.random.default_rng(seed))
+    for i in range(6):
+        y0 = paths_of(sampler, surrogate, y0, 4096, 50 * seed + i)[0].fine.total.mean(axis=1, dtype=np.float64)
+    theorem = fallback(FRONT, sampler, surrogate, y0, jax.random.key(100 + seed))
+    bounds = bounds_of(theorem, *paths_of(sampler, surrogate, y0, 65536, 50 * seed + 49), z=2.576)
+    assert abs(bounds.value - 0.976445) > 0.015 and holds(bounds, 0.976445)
+
+
+def test_errors_along_a_path_follow_f():
+    sampler = sampler_of(FRONT, [[0.2]], 10)
+    times, lengths = sampler.scheme.grid[:-1].astype(np.float32), sampler.scheme.shares.astype(np.float32)
+    x, mismatch = np.zeros((10, 2, 1), np.float32), np.array([0.3, -1e-5], np.float32)
+
+    def errors(f, y):
+        problem = ParabolicPDE(process=Brownian(1, 1.0), source=f, horizon=1.0, terminal=lambda x: x[0])
+        return errors_along(Model.of(problem), times, lengths, x, np.full((10, 2), y, np.float32), x, mismatch)
+
+    linear = errors(lambda t, x, u, grad: -5 * u + grad[0], 0.7)
+    np.testing.assert_allclose(linear, mismatch * np.exp(-5 * (1 - times[:, None])), rtol=1e-3)
+    logistic = errors(lambda t, x, u, grad: u * (1 - u), 0.0)[0, 0]         # u itself: y' = y - y^2 from 0.3
+    assert logistic == pytest.approx(0.3 * np.e / (0.7 + 0.3 * np.e), rel=2e-3)
 
 
 # --- theorem 6: stepped processes ---------------------------------------------------------------------------------

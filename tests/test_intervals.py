@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uncurse.analysis._intervals import NotEnclosed, TooLarge, enclose, is_continuous, is_smooth
-from uncurse.analysis._ranges import curvature_bound, slope_bounds, solution_range, terminal_range
+from uncurse.analysis._ranges import curvature_bound, slope_bounds, solution_reach, terminal_range
 from uncurse.problems import ParabolicPDE, SourceBounds
 from uncurse.processes import Brownian
 
@@ -20,6 +20,11 @@ REAL = (-INF, INF)
 
 def problem(source=None, terminal=lambda x: 1 / (2 + 0.4 * jnp.sum(x**2)), dim=100, horizon=0.3, **more):
     return ParabolicPDE(process=Brownian(dim, 1.0), source=source, terminal=terminal, horizon=horizon, **more)
+
+
+def solution_range(case):
+    found = solution_reach(case)
+    return None if found is None else found.always
 
 
 def of_u(f, **more):
@@ -397,3 +402,22 @@ def test_fast():
         began, reach = time.perf_counter(), solution_range(case)
         assert reach is not None and slope_bounds(case, reach) and curvature_bound(case, reach)
         assert time.perf_counter() - began < limit                          # about 0.1 s; generous on a busy machine
+
+
+def test_f_need_only_be_defined_where_u_goes():
+    entropy = of_u(lambda u: -2 * u * jnp.log(u), terminal=lambda x: 0.2 + 0.1 * jnp.cos(x[0]), horizon=1.0)
+    low, high = solution_range(entropy)
+    flow = lambda u: u ** np.exp(-2.0)                                      # noqa: E731
+    assert low == pytest.approx(0.1) and flow(0.3) <= high < flow(0.3) + 0.02
+    least, most = solution_reach(entropy).initial
+    assert flow(0.1) - 0.005 <= least <= flow(0.1) and most == high
+    falling = of_u(lambda u: jnp.sqrt(u) - 2, terminal=lambda x: 0.2 + 0.1 * jnp.cos(x[0]), horizon=1.0)
+    assert solution_range(falling) is None                                  # u would leave the domain of the root
+
+
+def test_the_range_at_the_start_is_sharper():
+    case = of_u(lambda u: u - u**3, terminal=lambda x: 0.5 + 0.3 * jnp.cos(x[0]), horizon=20.0)
+    (low, high), (least, most) = solution_reach(case)
+    assert low == pytest.approx(0.2) and 1 <= high < 1.03 and 0.99 < least < 1 and most == high
+    damped = solution_reach(of_u(lambda u: -u, horizon=1.0))                # u <= exp(-1)/2
+    assert damped.always[1] == pytest.approx(0.5) and np.exp(-1) / 2 <= damped.initial[1] < np.exp(-1) / 2 + 1e-3

@@ -5,6 +5,7 @@ comparisons fail by chance for 3 seeds in 100 000.
 """
 
 import json
+import warnings
 from statistics import NormalDist
 
 import jax
@@ -15,8 +16,9 @@ from _problems import T, made, wave
 
 import uncurse as uc
 from uncurse import Guarantee, Result
+from uncurse._final import within
 from uncurse.analysis import analyse
-from uncurse.certificates import Sampler
+from uncurse.certificates import Bounds, Sampler
 from uncurse.classical import grid, quadrature
 from uncurse.methods import RandomFeatures, Setting, Smoothing
 
@@ -297,3 +299,61 @@ def test_one_dimension_many_points_and_the_words_fit_the_method():
     assert solution.guarantee is Guarantee.two_sided
     assert any("declared" in words for words in solution.assumptions)
     assert solution.stats["method"] in ("smoothing", "features", "network") and solution.stats["reason"]
+
+
+def test_the_interval_is_cut_to_the_range_of_u():
+    """T = 20: constants of theorem 4 grow like exp(40), but u <= 1 is proved, and u(0) is near 1 by comparison."""
+    problem = uc.ParabolicPDE(
+        process=uc.Brownian(10, 0.1), source=lambda t, x, u, grad: u - u**3, horizon=20.0,
+        terminal=lambda x: 0.5 + 0.3 * jnp.cos(jnp.sum(x)),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        solution = uc.solve(problem, np.zeros(10), time_limit=5, progress=False, throw=False, method="smoothing")
+    assert 0.99 < solution.low < 1 < solution.high < 1.01 and solution.guarantee is Guarantee.two_sided
+    assert solution.low <= solution.value <= solution.high and "at t = 0 in [0.99" in " ".join(solution.assumptions)
+    assert all(part <= solution.half_width + 1e-9 for part in solution.budget.values())
+    lower = 0.2 * np.exp(20) / np.sqrt(1 + 0.2**2 * (np.exp(40) - 1))        # y' = y - y^3 from 0.2
+    assert solution.low <= lower
+
+
+def test_an_interval_outside_the_range_of_u_is_an_estimate():
+    def cut(value, half, reach):
+        value, half = np.array([value]), np.array([half])
+        return within(Bounds(value, value - half, value + half, {"sampling": half}, Guarantee.two_sided), reach)
+
+    inside = cut(0.5, 0.1, (0.0, 1.0))
+    assert (inside.low, inside.high, inside.guarantee) == (0.4, 0.6, Guarantee.two_sided)
+    over = cut(0.95, 0.1, (-np.inf, 1.0))
+    assert over.value == 0.95 and over.high == 1.0 and over.low == pytest.approx(0.85)
+    wide = cut(3.0, np.inf, (0.0, 1.0))
+    assert (wide.low, wide.value, wide.high, wide.budget["sampling"]) == (0.0, 0.5, 1.0, 0.5)
+    apart = cut(2.0, 0.1, (0.0, 1.0))
+    assert apart.low == 1.0 and apart.low <= apart.value <= apart.high == 1.9 and apart.guarantee is Guarantee.estimate
+
+
+def test_f_is_needed_only_where_u_goes():
+    """f = -2 u log u: with g in [0.1, 0.3], u stays between 0.1 and 1. Reference: finite differences, 3201 nodes."""
+    problem = uc.ParabolicPDE(
+        process=uc.Brownian(1, 1.0), source=lambda t, x, u, grad: -2 * u * jnp.log(u), horizon=1.0,
+        terminal=lambda x: 0.2 + 0.1 * jnp.cos(x[0]),
+    )
+    solution = uc.solve(problem, np.array([0.3]), rtol=1e-2, time_limit=10, progress=False, throw=False)
+    assert solution.low <= 0.83147742 <= solution.high and solution.half_width < 0.01
+
+
+def test_a_root_in_the_volatility_spoils_no_path():
+    """CIR, sigma = s sqrt(max(x, 0)): the root has no derivative where Euler's paths meet 0. Reference: the Laplace
+    transform of the noncentral chi-squared law."""
+    k, mean, s, start = 2.0, 0.5, 0.6, 1.0
+    problem = uc.ParabolicPDE(
+        process=uc.Diffusion(
+            1, lambda t, x: k * (mean - x), lambda t, x: jnp.diag(s * jnp.sqrt(jnp.maximum(x, 0.0)))
+        ),
+        terminal=lambda x: jnp.exp(-x[0]), horizon=1.0,
+    )
+    scale = s**2 * (1 - np.exp(-k)) / (4 * k)
+    truth = np.exp(-start * np.exp(-k) / (1 + 2 * scale)) / (1 + 2 * scale) ** (2 * k * mean / s**2)
+    for method in ("smoothing", "features"):
+        solution = uc.solve(problem, [start], rtol=0.05, progress=False, throw=False, method=method)
+        assert solution.low <= truth <= solution.high and solution.half_width < 0.1, method

@@ -49,6 +49,7 @@ class Plan:
     rate: float             # seconds a path
     varies: bool            # g or f depends on where a path is
     finite: bool            # pilot paths were
+    reach: tuple[float, float] = (-np.inf, np.inf)      # in which u at t = 0 is known to lie
 
 
 @dataclass
@@ -82,8 +83,9 @@ class Final:
             wanted = (growth(bounds, moments) * moments.counts).astype(int)
         unseen = plan.varies & (moments.deviation[:, 0] == 0)
         if unseen.any() and not moments.invalid:
+            least, most = plan.reach
             bounds = replace(
-                bounds, low=np.where(unseen, -np.inf, bounds.low), high=np.where(unseen, np.inf, bounds.high),
+                bounds, low=np.where(unseen, least, bounds.low), high=np.where(unseen, most, bounds.high),
                 guarantee=Guarantee.estimate,
             )
         return bounds, int(moments.counts.max()), self._verdict(bounds, moments, complete, bool(unseen.any()))
@@ -151,9 +153,10 @@ class Final:
         return found
 
     def _bounds(self, plan: Plan, moments: Moments) -> Bounds:
-        """The interval, widened by what single precision can carry: paths, a few units in the last place of the value,
-        and the rounding of sums over all coordinates, which grows like the root of their number."""
-        bounds = plan.certificate.bounds(moments, plan.y0, self.request.z)
+        """The interval, cut to the range of u, and widened by what single precision can carry: paths, a few units in
+        the last place of the value, and the rounding of sums over all coordinates, which grows like the root of their
+        number."""
+        bounds = within(plan.certificate.bounds(moments, plan.y0, self.request.z), plan.reach)
         ulps = max(4.0, 0.4 * np.sqrt(plan.sampler.starts.shape[1]))
         return widened(bounds, plan.rounding, ulps)
 
@@ -170,3 +173,24 @@ class Final:
         if not complete or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
         return Result.bias_limited if (bounds.bias > 0.5 * asked).any() else Result.sampling_limited
+
+
+def within(bounds: Bounds, reach: tuple[float, float]) -> Bounds:
+    """The interval cut to the range of u: its middle is the value where the samples' mean is outside, and no part of
+    the budget exceeds what is left.
+
+    Where the two are disjoint, by chance or because a declared range is wrong, what is between them is returned, and
+    called an estimate.
+    """
+    low, high = np.maximum(bounds.low, reach[0]), np.minimum(bounds.high, reach[1])
+    apart = low > high
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    with np.errstate(invalid="ignore"):     # ends may be infinite
+        middle = low / 2 + high / 2
+    outside = ((bounds.value < low) | (bounds.value > high)) & np.isfinite(middle)
+    cut = replace(
+        bounds, value=np.where(outside, middle, np.clip(bounds.value, low, high)), low=low, high=high,
+        guarantee=Guarantee.estimate if apart.any() else bounds.guarantee,
+    )
+    moved, half = (low > bounds.low) | (high < bounds.high) | apart, cut.half_width
+    return replace(cut, budget={name: np.where(moved, np.fmin(p, half), p) for name, p in bounds.budget.items()})

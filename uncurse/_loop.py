@@ -324,6 +324,7 @@ class Run:
             proposal.setting.sampler, proposal.surrogate, proposal.offer.certificate, proposal.y0,
             self._rounding(proposal), proposal.offer.counts, proposal.rate, not self.source.uniform,
             bool(np.isfinite(proposal.variance)),
+            reach=self._reach,
         )
         final = Final(self.request, self.history, self.interrupted)
         found = final.certify(plan)
@@ -344,6 +345,17 @@ class Run:
             blur = Blur.of_process(self.problem.process, self.problem.horizon, self.points, steps, key)
             return blur.error(proposal.felt, self.points, mean)
 
+    @property
+    def _known(self) -> Source:
+        assert self.source is not None
+        return self.source
+
+    @property
+    def _reach(self) -> tuple[float, float]:
+        """In which u at t = 0 is known to lie."""
+        found = self._known.initial_range
+        return (-np.inf, np.inf) if found is None else (float(found.value[0]), float(found.value[1]))
+
     # --- reporting
 
     def _solution(self, bounds: Bounds, baseline: Estimate, count: int, result: Result) -> Solution:
@@ -356,6 +368,9 @@ class Run:
         timing = self.request.timing
         best = self.best
         certificate = best.offer.certificate
+        assumptions, (least, most) = certificate.assumptions, self._reach
+        if (low <= least).any() or (high >= most).any():        # cut to the range of u
+            assumptions = tuple(dict.fromkeys((*self._known.range_words, *assumptions)))
         stats = {
             "method": best.method.name, "reason": f"{best.method.name}: {self.reason}", "rounds": best.state.round,
             "certificate": type(certificate).__name__, "paths": count, "steps": best.setting.steps, "log": self.log,
@@ -364,7 +379,7 @@ class Run:
         return Solution(
             value=shaped(bounds.value), low=shaped(low), high=shaped(high),
             confidence=self.request.confidence, guarantee=guarantee,
-            budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=certificate.assumptions,
+            budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=assumptions,
             baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)),
             result=result, at=shaped(self.request.points), problem=self.problem,
             field=best.surrogate, timing=timing, history=tuple(self.history), stats=stats,

@@ -1,12 +1,13 @@
 """Bounds of g, of the solution and of f's derivatives in u that hold for every point, proved by interval arithmetic."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Float
 
 from ..problems import ParabolicPDE
 from ._enclosure import Box, Interval, NotEnclosed, Shape, TooLarge, interval
@@ -17,6 +18,7 @@ Pair = tuple[float, float]
 _PIECES = (1024, 128, 16)       # of the range of u; fewer where an intermediate array would grow too large
 _ROUNDS, _PARTS = 5, 8          # of splitting cells, and into how many
 _SHARE, _SHORTEST = 1e-3, 1e-6  # of the whole variation in one cell that is not split; of |u|, lengths of such cells
+_BLOCK = 64                     # cells looked at together
 _DECADES = (-7.0, 5.0)          # lengths over which the comparison ODE is followed, relative to the size of g
 
 
@@ -34,31 +36,43 @@ def terminal_range(problem: ParabolicPDE, *, positive: bool = False) -> Pair | N
     return None if np.isinf(low) and np.isinf(high) else (low, high)
 
 
-def solution_range(problem: ParabolicPDE, *, positive: bool = False) -> Pair | None:
-    """(low, high) that contains the solution on [0, T] x R^d (or x >= 0, if `positive`); None if not proved.
+class Reach(NamedTuple):
+    """Where the solution lies: on all of [0, T] x R^d, and at t = 0."""
+
+    always: Pair
+    initial: Pair
+
+
+def solution_reach(problem: ParabolicPDE, *, positive: bool = False) -> Reach | None:
+    """What contains the solution on [0, T] x R^d (or x >= 0, if `positive`), and at t = 0; None if not proved.
 
     Comparison principle. Let m <= g <= M, and let F(y) bound f(t, x, y, 0) from above for all (t, x). Then u <= y(T-t)
-    with y' = max(F(y), 0), y(0) = M; from below alike. Proof: f(t, x, u, p) = f(t, x, u, 0) + beta . p, with beta a
+    with y' = F(y), y(0) = M; from below alike. Proof: f(t, x, u, p) = f(t, x, u, 0) + beta . p, with beta a
     bounded drift where f is Lipschitz in p, so that along the diffusion with drift b + beta, Y_s = u(s, X_s) has
     Y_t = E_t[g(X_T) + int_t^T f(s, X_s, Y_s, 0) ds]; then Gronwall's lemma, as f is Lipschitz in u. The function y does
     not depend on x, so neither b nor sigma matters.
 
     Proved here: the bounds of g and F; that f(t, x, ., 0) is Lipschitz on [low, high], uniformly in (t, x); that f is
     continuous in grad. Assumed: u is the solution with values in [low, high], which is the only bounded one where f is
-    locally Lipschitz in u; and f is Lipschitz in grad over the range of grad u.
+    locally Lipschitz in u; and f is Lipschitz in grad over the range of grad u. Outside [low, high] f need not even be
+    defined: continue it by its values at the ends, and the solution stays where that changes nothing.
 
-    F is constant on cells that grow with the distance from M, by 3 % each, so that y can be followed exactly. A value
-    range that the user declared is intersected with the proved one.
+    F is constant on cells, so that y can be followed exactly. Beyond [m, M] they grow with the distance from it, by 3 %
+    each, and none is looked at that y does not reach. A value range that the user declared is intersected with the
+    proved one.
     """
     declared = problem.bounds.value_range
     try:
         proved = _compared(problem, positive)
     except (NotEnclosed, NotImplementedError):
         proved = None
-    if declared is None or proved is None:
-        return proved if declared is None else (float(declared[0]), float(declared[1]))
-    low, high = max(declared[0], proved[0]), min(declared[1], proved[1])
-    return (float(low), float(high)) if low <= high else (float(declared[0]), float(declared[1]))
+    if declared is None:
+        return proved
+    given = float(declared[0]), float(declared[1])
+    if proved is None:
+        return Reach(given, given)
+    within = Reach(*((max(given[0], p[0]), min(given[1], p[1])) for p in proved))
+    return within if all(low <= high for low, high in within) else Reach(given, given)
 
 
 def slope_bounds(problem: ParabolicPDE, value_range: Pair, *, positive: bool = False) -> Pair | None:
@@ -128,51 +142,102 @@ def _slope(source: Callable, boxes: Sequence[Box], value_range: Pair) -> Pair | 
     return (low, high) if np.isfinite([low, high]).all() else None
 
 
-def _compared(problem: ParabolicPDE, positive: bool) -> Pair | None:
+def _compared(problem: ParabolicPDE, positive: bool) -> Reach | None:
     source: Any = problem.source
     boxes = _domain(problem, positive)
     bounds = terminal_range(problem, positive=positive)
     if bounds is None or not np.isfinite(bounds).all():
         return None
-    if not is_continuous(source, 3, _shapes(boxes), boxes):
-        return None
 
     def still(t: Any, x: Any, u: Any) -> Any:
         return source(t, x, u, jnp.zeros(problem.dim))
 
+    def speed(low: Float[np.ndarray, " cells"], high: Float[np.ndarray, " cells"]) -> Interval:
+        return _batch(function, boxes[:3], (low, high))
+
+    def mirrored(low: Float[np.ndarray, " cells"], high: Float[np.ndarray, " cells"]) -> Interval:
+        value = speed(-high, -low)
+        return Interval(-value.high, -value.low)
+
     function = _plain(still, boxes[:3])
-    size = max(1.0, abs(bounds[0]), abs(bounds[1]))
+    size, horizon = max(1.0, abs(bounds[0]), abs(bounds[1])), problem.horizon
+    top, bottom = _grown(speed, bounds[1], size, horizon), _grown(mirrored, -bounds[0], size, horizon)
+    if top is None or bottom is None or _slope(still, boxes[:3], (-bottom, top)) is None:
+        return None
+    known = [*boxes[:2], (-bottom, top), boxes[3]]
+    if not is_continuous(source, 3, _shapes(known), known):
+        return None
+    above = _sunk(speed, bounds[1], -bottom, horizon) if top == bounds[1] else top
+    below = -_sunk(mirrored, -bounds[0], -top, horizon) if -bottom == bounds[0] else -bottom
+    return Reach((-bottom, top), (below, above) if below <= above else (-bottom, top))
+
+
+Speed = Callable[[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]], Interval]
+
+
+def _grown(speed: Speed, start: float, size: float, horizon: float) -> float | None:
+    """The greatest y on [0, T] for y' = max F(y), y(0) = start, with F bounded by `speed` on cells above the start.
+
+    None where y leaves them, or comes to one where f is not enclosed.
+    """
+    if _upper(speed(np.array([start]), np.array([start])))[0] <= 0:
+        return start
     for pieces in _PIECES:
-        lengths = np.concatenate([[0.0, 0.0], size * np.logspace(*_DECADES, pieces)])
-        up, down = bounds[1] + lengths, bounds[0] - lengths
-        cells = np.concatenate([down[1:], up[:-1]]), np.concatenate([down[:-1], up[1:]])
+        edges = start + np.concatenate([[0.0], size * np.logspace(*_DECADES, pieces)])
         try:
-            speed = _batch(function, boxes[:3], cells)
+            return _followed(speed, edges, horizon)
         except TooLarge:
             continue
-        count = len(lengths) - 1
-        top = _reach(up, speed.high[count:], problem.horizon)
-        bottom = _reach(-down, -speed.low[:count], problem.horizon)
-        if top is None or bottom is None or _slope(still, boxes[:3], (-bottom, top)) is None:
-            return None
-        return -bottom, top
     return None
 
 
-def _reach(edges: np.ndarray, speed: np.ndarray, horizon: float) -> float | None:
-    """y(T) for y' = max(speed, 0) on each cell of the increasing `edges`, from the first edge; None if beyond the last.
+def _followed(speed: Speed, edges: Float[np.ndarray, " edges"], horizon: float) -> float | None:
+    """y(T) for y' = max(F(y), 0) from the first of the increasing `edges`. Cells are looked at in blocks, which shrink
+    to one cell where a block meets the end of f's domain."""
+    left, k, block = horizon * (1 + 1e-9), 0, _BLOCK
+    while k < len(edges) - 1:
+        ends = edges[k : k + block + 1]
+        try:
+            rates = _upper(speed(ends[:-1], ends[1:]))
+        except TooLarge:
+            raise
+        except NotEnclosed:
+            if block == 1:
+                return None
+            block = 1
+            continue
+        for low, high, rate in zip(ends, ends[1:], rates, strict=False):
+            if not rate > 0:
+                return float(low)
+            if (high - low) * (1 - 1e-6) >= left * rate:
+                return float(min(low + (1 + 1e-5) * rate * left, high))
+            left -= (high - low) * (1 - 1e-6) / rate
+        k += len(ends) - 1
+    return None
 
-    The first cell is the single point: where the speed there is not positive, y rests.
-    """
-    if speed[0] <= 0:
-        return float(edges[0])
-    with np.errstate(divide="ignore"):
-        needed = np.where(speed > 0, np.diff(edges) * (1 - 1e-6) / np.maximum(speed, 1e-300), np.inf)
-    arrival = np.concatenate([[0.0], np.cumsum(needed)])
-    last = int(np.searchsorted(arrival, horizon * (1 + 1e-9))) - 1
-    if last >= len(speed):
-        return None
-    return float(min(edges[last] + (1 + 1e-5) * max(speed[last], 0.0) * (horizon - arrival[last]), edges[last + 1]))
+
+def _sunk(speed: Speed, start: float, floor: float, horizon: float) -> float:
+    """An upper bound of y(T) for y' = F(y) <= 0 at y(0) = start: y falls through cells in which F is negative."""
+    for pieces in _PIECES:
+        edges = np.linspace(floor, start, pieces + 1)
+        try:
+            rates = _upper(speed(edges[:-1], edges[1:]))
+        except TooLarge:
+            continue
+        y, left = start, horizon * (1 - 1e-9)
+        for low, rate in zip(edges[-2::-1], rates[::-1], strict=True):
+            if not rate < 0:
+                break
+            if (y - low) * (1 + 1e-6) >= -rate * left:
+                return float(min(y + (1 - 1e-5) * rate * left, y))
+            left -= (y - low) * (1 + 1e-6) / -rate
+            y = low
+        return float(y)
+    return start
+
+
+def _upper(rates: Interval) -> Float[np.ndarray, " cells"]:
+    return np.asarray(rates.high, dtype=np.float64)
 
 
 # --- a function of (t, x, u, ...) over cells of u -------------------------------------------------------------------

@@ -47,6 +47,7 @@ class Source:
     uniform: bool             # neither f nor g depends on x: then u does not either
     shape: Bound | None       # "convex" or "concave" in (u, grad) jointly
     value_range: Bound | None = None            # (low, high) for u
+    initial_range: Bound | None = None          # the same at t = 0
     slope: Bound | None = None                  # (low, high) for df/du
     curvature: Bound | None = None              # of d2f/du2
     gradient_slope: Bound | None = None         # diameter of df/dz
@@ -54,6 +55,15 @@ class Source:
     variation: Bound | None = None              # how df/du varies, where f has kinks in u and df/du depends on u alone
     directions: Bound | None = None             # (k, m): an orthonormal basis of the space in which df/dz varies
     quadratic: float | None = None              # c if f = c |z|^2 + affine in grad, exactly
+
+    @property
+    def range_words(self) -> tuple[str, ...]:
+        """What is known of the range of u, as one sentence; none where nothing is."""
+        if self.value_range is None or self.initial_range is None:
+            return ()
+        (low, high), (least, most) = self.value_range.value, self.initial_range.value
+        at_start = "" if (least, most) == (low, high) else f", at t = 0 in [{least:.4g}, {most:.4g}]"
+        return (f"u lies in [{low:.4g}, {high:.4g}]{at_start}: {self.value_range.origin}",)
 
     @property
     def extension(self) -> tuple[float, float] | None:
@@ -100,6 +110,8 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
         _prove_value_bounds(problem, at, facts, point.independent)
     if gradient.affine and not value.independent and not smooth and "curvature" not in facts:
         _prove_variation(problem, at, facts, inputs)
+    if "value_range" in facts:
+        facts.setdefault("initial_range", facts["value_range"])
     return Source(
         uses_point=not point.independent, uses_value=not value.independent, uses_gradient=not gradient.independent,
         affine=both.affine, affine_in_value=value.affine, affine_in_gradient=gradient.affine, smooth=smooth,
@@ -111,14 +123,15 @@ def analyse(problem: ParabolicPDE, at: np.ndarray) -> Source:
 
 def _prove_value_bounds(problem: ParabolicPDE, at: np.ndarray, facts: dict[str, Any], autonomous: bool) -> None:
     """The range of u by comparison, then df/du and d2f/du2 over it, by interval arithmetic on the traces."""
-    from ._ranges import curvature_bound, slope_bounds, solution_range
+    from ._ranges import curvature_bound, slope_bounds, solution_reach
 
     positive = isinstance(problem.process, GeometricBrownian) and bool((at > 0).all())
-    reach = facts["value_range"].value if "value_range" in facts else solution_range(problem, positive=positive)
-    if reach is None:
-        return
-    facts.setdefault("value_range", Bound(reach, "proved"))
-    origin = facts["value_range"].origin
+    if "value_range" not in facts:
+        found = solution_reach(problem, positive=positive)
+        if found is None:
+            return
+        facts |= {"value_range": Bound(found.always, "proved"), "initial_range": Bound(found.initial, "proved")}
+    reach, origin = facts["value_range"].value, facts["value_range"].origin
     for name, bound in (("slope", slope_bounds), ("curvature", curvature_bound)):
         if name not in facts:
             proved = bound(problem, reach)

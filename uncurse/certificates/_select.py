@@ -12,19 +12,19 @@ from ..analysis import Source
 from ..problems import ParabolicPDE
 from ..statistics import Moments
 from ..surrogates import AbstractSurrogate
-from ._base import AbstractCertificate, Bounds, PerPoint
+from ._base import AbstractCertificate, Bounds, PerPath, PerPoint
 from ._sampling import Chunk, Sampler, columns_of
 from .directional import Directional
 from .gradient_smooth import GradientSmooth
 from .kinked import Kinked
 from .linear import Linear
 from .lipschitz import Lipschitz
-from .mixed import Mixed, sampled_curvature, sampled_remainder
+from .mixed import Mixed, errors_along, sampled_curvature, sampled_remainder
 from .step import Stepped
 from .value import Value
 
 ORDER = list(Guarantee)
-SAMPLED_POINTS = 256        # visited points at which a constant is estimated, over all starting points
+SAMPLED_POINTS = 1024       # visited points at which a constant is estimated, over all starting points
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def offers(
         moments = Moments.of(columns_of(certificate, pilot, y0))
         here = certificate.bounds(moments, y0, z)
         bias = certificate.predict(moments, y0, z, 10**14)
-        worst = float(np.max(bias.half_width / allowed(bias.value, tolerance)))
+        with np.errstate(over="ignore"):        # beyond all tolerance
+            worst = float(np.max(bias.half_width / allowed(bias.value, tolerance)))
         result.append(Offer(certificate, _paths_needed(certificate, moments, y0, tolerance, z), here, worst))
     cost = [(ORDER.index(o.bounds.guarantee), o.count if o.count is not None else np.inf, o.bias) for o in result]
     return [result[i] for i in sorted(range(len(result)), key=cost.__getitem__)]
@@ -139,31 +140,42 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     """The constants of `Mixed` from pairs of paths that branch at a random step: e_k is known twice, independently."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     visited = sampler.visited(surrogate, y0, key, branches=rng)
-    trace, branch, paths = visited.trace, visited.branch, len(visited.branch)
-    pairs, row = paths // 2, np.arange(paths)
-    history = trace.total, trace.log_gamma, trace.y
-    before, log_gamma, y = (np.asarray(a)[branch, row].astype(np.float64) for a in history)
+    trace, branch, model = visited.trace, visited.branch, sampler.model
+    pairs, row = len(branch) // 2, np.arange(len(branch))
+    grid = sampler.scheme.grid[:-1], sampler.scheme.shares
+    times, lengths = (jnp.asarray(model.horizon * a, jnp.float32) for a in grid)
+    eps = errors_along(model, times, lengths, trace.x, trace.y, trace.visit.q, visited.columns.mismatch)
+    history = trace.total, trace.log_gamma, trace.y, eps
+    before, log_gamma, y, eps = (np.asarray(a)[branch, row].astype(np.float64) for a in history)
     gamma = np.exp(log_gamma)
     e = (np.asarray(visited.columns.total, dtype=np.float64) - before) / gamma - y
-    even = slice(0, 2 * pairs, 2)
-    products, weights = (gamma * e)[even] * e[1 : 2 * pairs : 2], gamma[even]
     # With few pairs for each point, all points share what the pairs tell.
     n = len(y0) if pairs >= 64 * len(y0) else 1
     owner = visited.point if n > 1 else np.zeros_like(visited.point)
-    point = owner[even]
-    count = np.maximum(np.bincount(point, minlength=n), 1)
-    mean, weight = np.bincount(point, products, n) / count, np.bincount(point, weights, n) / count
-    scatter = np.bincount(point, (products - mean[point]) ** 2, n) / count
-    size = np.sqrt(np.maximum(mean + 2 * np.sqrt(scatter / count), 0.0) / weight)
-    mismatch2 = np.asarray(visited.columns.mismatch2, dtype=np.float64)
-    reach = np.sqrt(np.bincount(owner, mismatch2, n) / np.bincount(owner, minlength=n))
+    even, odd = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
+    point, weight = owner[even], _mean(gamma[even], owner[even], n)[0]
+    squares = [_upper((gamma * a)[even] * a[odd], point, n) for a in (e, eps)]
+    size2, spread2 = np.maximum(*squares), _mean(gamma * eps**2, owner, n)[0]
+    shrink = np.sqrt(size2 / np.maximum(spread2, np.finfo(np.float64).tiny))
+    reach = np.sqrt(_mean(np.asarray(visited.columns.mismatch2, dtype=np.float64), owner, n)[0])
     chosen = rng.choice(pairs, min(max(SAMPLED_POINTS, n), pairs), replace=False) * 2
     at = owner[chosen]
-    t = sampler.model.horizon * sampler.scheme.grid[branch[chosen]]
+    t = model.horizon * sampler.scheme.grid[branch[chosen]]
     visits = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.visit.q))
-    there = (t, *visits, size[at], reach[at])
-    rho = sampled_remainder(sampler.model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))
-    found = np.maximum(np.bincount(at, minlength=n), 1)
-    remainder = np.bincount(at, np.asarray(rho, dtype=np.float64), n) / found
-    each = (np.broadcast_to(a, y0.shape) for a in (remainder, size, weight))
-    return Mixed.of(sampler.model.horizon, *each)
+    there = (t, *visits, shrink[at] * eps[chosen], reach[at])
+    rho = sampled_remainder(model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))
+    remainder = _upper(gamma[chosen] * np.asarray(rho, dtype=np.float64), at, n)
+    return Mixed.of(model.horizon, *(np.broadcast_to(a, y0.shape) for a in (remainder, np.sqrt(size2 * weight))))
+
+
+def _mean(values: PerPath, point: Int[np.ndarray, " k"], n: int) -> tuple[PerPoint, PerPoint]:
+    """The mean of the values that belong to each of n points, and its standard error."""
+    count = np.maximum(np.bincount(point, minlength=n), 1)
+    mean = np.bincount(point, values, n) / count
+    return mean, np.sqrt(np.bincount(point, (values - mean[point]) ** 2, n) / count) / np.sqrt(count)
+
+
+def _upper(values: PerPath, point: Int[np.ndarray, " k"], n: int) -> PerPoint:
+    """The mean of what is positive on average, two standard errors up."""
+    mean, error = _mean(values, point, n)
+    return np.maximum(mean + 2 * error, 0.0)

@@ -37,11 +37,8 @@ class Kinked(AbstractCertificate):
         if source.variation is None or (source.value_range is not None and source.extension is None):
             return None
         low, high = source.variation.value.slope
-        assumptions = [f"df/du depends on u alone and lies in [{low:.4g}, {high:.4g}]: proved from its trace"]
-        if source.value_range is not None:
-            a, b = source.value_range.value
-            assumptions.insert(0, f"u lies in [{a:.4g}, {b:.4g}]: {source.value_range.origin}")
-        return Kinked(tuple(assumptions), horizon, step, (low, high))
+        words = f"df/du depends on u alone and lies in [{low:.4g}, {high:.4g}]: proved from its trace"
+        return Kinked((*source.range_words, words), horizon, step, (low, high))
 
     def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         total = np.asarray(paths.total, dtype=np.float64) + paths.swing
@@ -53,10 +50,13 @@ class Kinked(AbstractCertificate):
             return unbounded(value, sampling)
         bent, sway, residual = (upper_mean(moments, k, z) for k in (1, 2, 3))
         (least, most), t = self.slope, self.horizon
-        growth, spread, size = np.exp(max(most, 0.0) * t), most - least, max(abs(least), abs(most))
-        within = (t * np.expm1(size * self.step) + 2 * self.step) * residual
-        bend = growth * bent + growth**2 * spread * sway
-        step = growth * spread * within * (1 + growth * (1 + spread * t))
+        spread, size = most - least, max(abs(least), abs(most))
+        with np.errstate(over="ignore", invalid="ignore"):      # a factor beyond float64 says nothing: infinite
+            growth = np.exp(max(most, 0.0) * t)
+            within = (t * np.expm1(size * self.step) + 2 * self.step) * residual
+            bend = growth * bent + growth**2 * spread * sway
+            step = growth * spread * within * (1 + growth * (1 + spread * t))
+        bend, step = (np.where(np.isnan(part), np.inf, part) for part in (bend, step))
         half = sampling + bend + step
         budget = {"sampling": sampling, "linearisation": bend, "time step": step}
         return Bounds(value, value - half, value + half, budget, Guarantee.two_sided)

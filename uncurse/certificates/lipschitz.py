@@ -51,11 +51,8 @@ class Lipschitz(AbstractCertificate):
             return None
         if source.value_range is not None and source.extension is None:
             return None         # the slopes are known over the range of u only, and yhat may leave it
-        assumptions = []
+        assumptions = [*source.range_words]
         dz, over = 0.0, (0.0, 0.0)
-        if source.value_range is not None:
-            low, high = source.value_range.value
-            assumptions.append(f"u lies in [{low:.4g}, {high:.4g}]: {source.value_range.origin}")
         if source.uses_value and slope is not None:
             over = slope.value
             assumptions.append(f"df/du lies in [{slope.value[0]:.4g}, {slope.value[1]:.4g}]: {slope.origin}")
@@ -83,11 +80,13 @@ class Lipschitz(AbstractCertificate):
             return unbounded(mean[:, 0], error[:, 0])
         weighted2, residual2 = upper_mean(moments, 2, z), upper_mean(moments, 3, z)
         (least, most), t = self.slope, self.horizon
-        density = np.exp(self.dz**2 * t / 2)
-        growth, within = np.exp(max(most, 0.0) * t), np.expm1(max(abs(least), abs(most)) * self.step)
-        discount = np.sqrt(weighted2) * density * np.expm1((most - least) * t)
-        drift = np.sqrt(moved2 * np.expm1(self.dz**2 * t))
-        reach = discount + drift + 2 * growth * within * density * np.sqrt(t * residual2)
+        with np.errstate(over="ignore", invalid="ignore"):      # a factor beyond float64 says nothing: infinite
+            density = np.exp(self.dz**2 * t / 2)
+            growth, within = np.exp(max(most, 0.0) * t), np.expm1(max(abs(least), abs(most)) * self.step)
+            discount = np.sqrt(weighted2) * density * np.expm1((most - least) * t)
+            drift = np.sqrt(moved2 * np.expm1(self.dz**2 * t))
+            reach = discount + drift + 2 * growth * within * density * np.sqrt(t * residual2)
+        reach = np.where(np.isnan(reach), np.inf, reach)
         low, high = mean[:, 0] - error[:, 0] - reach, mean[:, 0] + error[:, 0] + reach
         if self.shape is not None and (moments.mean[:, 4] < ROUNDING).all():
             if self.shape == "convex":

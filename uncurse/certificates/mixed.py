@@ -20,13 +20,15 @@ from ._paths import Columns
 class Mixed(AbstractCertificate):
     """u = E[S] + E int Gamma q ds for any f(t, x, u, grad), where the linearisation remainder is estimated:
 
-        |E int Gamma q ds| ~ W T E |rho(a xi, b xi' / sqrt(T))| + |E Gamma_T A w|,
+        |E int Gamma q ds| ~ T E Gamma |rho(k eps, b xi / sqrt(T))| + |E Gamma_T A w|,
         rho(e, v) = f(y + e, z + v) - f(y, z) - f_u e - f_z . v   at points (t, x, y, z) that paths visited,
 
-    with W = E Gamma, a^2 = E[Gamma e^2] / W over all times, b^2 = E A^2 for int |zeta|^2 ds, and Gaussian xi; v is
-    taken at random or along f_z, whichever is worse. a^2 comes without bias from pairs of paths that branch at a random
-    time, each half giving e there independently of the other. Signs do not cancel, which is cautious; nothing is
-    proved.
+    with b^2 = E A^2 for int |zeta|^2 ds and Gaussian xi; v is taken at random or along f_z, whichever is worse. eps is
+    what the error would be if the rest of the path were known: -eps' = f(y + eps, z) - f(y, z) from eps_T = A, see
+    `errors_along`. It knows where errors sit and that f may enlarge them, which its linearisation cannot; e itself is
+    about a mean of it. How much that mean takes from its size, k^2 = a^2 / E[Gamma eps^2], is measured: a^2 =
+    E[Gamma eps eps'] without bias from pairs of paths that branch at a random time, or E[Gamma e e'] from their
+    linearised errors, whichever is larger. Signs do not cancel, which is cautious; nothing is proved.
 
     The second part is the slopes' change along each step: since S = y0 + Gamma_T A + (residuals), weights with the
     slopes at both ends of a step, 1 + w with w = sum h/2 (c_k - c_{k-1}) + 1/2 (beta_k - beta_{k-1}) . dW_k, correct S
@@ -41,29 +43,27 @@ class Mixed(AbstractCertificate):
     """
 
     horizon: float
-    rho: PerPoint           # T E |rho|
-    size: PerPoint          # a
-    weight: PerPoint        # W
+    remainder: PerPoint     # T E Gamma |rho|
+    size: PerPoint          # of the error, a W^(1/2) with W = E Gamma: in units of u at t = 0
 
     BELIEVED = 0.4
 
     @staticmethod
-    def of(horizon: float, rho: PerPoint, size: PerPoint, weight: PerPoint) -> "Mixed":
+    def of(horizon: float, remainder: PerPoint, size: PerPoint) -> "Mixed":
         words = "the remainder of the linearisation was estimated from samples of f around the pilot's paths"
-        return Mixed((words,), horizon, rho, size, weight)
+        return Mixed((words,), horizon, remainder, size)
 
     def columns(self, paths: Columns[PerPath], y0: PerPoint) -> Float[np.ndarray, "n paths k"]:
         return stack(paths.total + paths.lagged, paths.lagged)
 
     def bounds(self, moments: Moments, y0: PerPoint, z: float) -> Bounds:
         value, sampling = moments.mean[:, 0], z * moments.error[:, 0]
-        remainder = self.weight * self.rho
         step = np.abs(moments.mean[:, 1]) + z * moments.cautious_error[:, 1]
-        ratio = (remainder + step) / np.maximum(self.weight * self.size, np.finfo(np.float64).tiny)
+        ratio = (self.remainder + step) / np.maximum(self.size, np.finfo(np.float64).tiny)
         believed = ratio < self.BELIEVED
-        bias = np.where(believed, (remainder + step) / (1 - np.minimum(ratio, self.BELIEVED)) ** 2, np.inf)
+        bias = np.where(believed, (self.remainder + step) / (1 - np.minimum(ratio, self.BELIEVED)) ** 2, np.inf)
         half = sampling + bias
-        budget = {"sampling": sampling, "linearisation": remainder, "time step": step}
+        budget = {"sampling": sampling, "linearisation": self.remainder, "time step": step}
         return Bounds(value, value - half, value + half, budget, Guarantee.estimate)
 
 
@@ -75,11 +75,11 @@ def sampled_remainder(
     x: Float[Array, "m d"],
     y: Float[Array, " m"],
     q: Float[Array, "m d"],
-    size: Float[Array, " m"],
+    e: Float[Array, " m"],
     reach: Float[Array, " m"],
 ) -> Float[Array, " m"]:
-    """T E |rho| at each visited point, for errors a = size of u and b = reach of z there."""
-    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array, size: Array, reach: Array) -> Array:
+    """T E |rho| at each visited point, for errors e of u and of size b = reach in z there."""
+    def one(key: Key[Array, ""], t: Array, x: Array, y: Array, q: Array, e: Array, reach: Array) -> Array:
         process, f = model.process, model.source
         p = process.gradient(x, q)
         f0, (c, b) = jax.value_and_grad(f, argnums=(2, 3))(t, x, y, p)
@@ -87,19 +87,52 @@ def sampled_remainder(
         keys = jax.random.split(key, 3)
         random = jax.random.normal(keys[0], x.shape)
 
-        def rho(direction: Array, draws: Array) -> Array:
+        def rho(direction: Array, draw: Array) -> Array:
             norm = jnp.sqrt(jnp.sum(process.noise(t, x, direction) ** 2)) + jnp.finfo(x.dtype).tiny
-            e, v = size * draws[0], reach / jnp.sqrt(model.horizon) * draws[1] * direction / norm
+            v = reach / jnp.sqrt(model.horizon) * draw * direction / norm
             f1 = f(t, x, y + e, process.gradient(x, q + v))
             return jnp.abs(f1 - f0 - c * e - tilt @ v)
 
-        draws = jax.random.normal(keys[1], (8, 2))
+        draws = jax.random.normal(keys[1], (8,))
         bent = process.tilt(x, jax.grad(f, argnums=3)(t, x, y, process.gradient(x, q + random))) - tilt
         inside = jnp.all(jnp.isfinite(process.whiten(t, x, bent)))      # else f moves a coordinate that has no noise
         means = [jnp.mean(jax.vmap(partial(rho, direction))(draws)) for direction in (random, tilt)]
         return jnp.where(inside, model.horizon * jnp.maximum(*means), jnp.inf)
 
-    return jax.vmap(one)(jax.random.split(key, t.shape[0]), t, x, y, q, size, reach)
+    split = jax.random.split(key, t.shape[0])
+    return jax.lax.map(lambda inputs: one(*inputs), (split, t, x, y, q, e, reach), batch_size=256)
+
+
+@eqx.filter_jit
+def errors_along(
+    model: Model,
+    t: Float[Array, " steps"],
+    h: Float[Array, " steps"],
+    x: Float[Array, "steps paths d"],
+    y: Float[Array, "steps paths"],
+    q: Float[Array, "steps paths d"],
+    mismatch: Float[Array, " paths"],
+) -> Float[Array, "steps paths"]:
+    """eps at the start of each step, from eps_T = A back along each path, f taken as it is at the start of a step.
+
+    The exponential midpoint rule with difference quotients of f: eps keeps its sign, and stiff f are no trouble.
+    """
+    def quotient(t: Array, x: Array, y: Array, p: Array, e: Array) -> Array:
+        f = partial(model.source, t, x)
+        small = jnp.abs(e) <= 1e-3 * jnp.abs(y) + jnp.finfo(y.dtype).tiny     # where a difference would be rounding
+        secant = (f(y + e, p) - f(y, p)) / jnp.where(small, 1.0, e)
+        return jnp.where(small, jax.grad(f)(y + e / 2, p), secant)
+
+    def back(e: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        def one(e: Array, t: Array, h: Array, x: Array, y: Array, q: Array) -> Array:
+            a = partial(quotient, t, x, y, model.process.gradient(x, q))
+            return e * jnp.exp(h * a(e * jnp.exp(h / 2 * a(e))))
+
+        t, h, x, y, q = step
+        before = jax.vmap(one, in_axes=(0, None, None, 0, 0, 0))(e, t, h, x, y, q)
+        return before, before
+
+    return jax.lax.scan(back, mismatch, (t, h, x, y, q), reverse=True)[1]
 
 
 @eqx.filter_jit

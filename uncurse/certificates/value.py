@@ -42,12 +42,10 @@ class Value(AbstractCertificate):
             return None         # the constants are known over the range of u only, and yhat may leave it
         low, high = source.slope.value
         assumptions = [
+            *source.range_words,
             f"df/du lies in [{low:.4g}, {high:.4g}]: {source.slope.origin}",
             f"|d2f/du2| is at most {source.curvature.value:.4g}: {source.curvature.origin}",
         ]
-        if source.value_range is not None:
-            a, b = source.value_range.value
-            assumptions.insert(0, f"u lies in [{a:.4g}, {b:.4g}]: {source.value_range.origin}")
         shape = None if source.shape is None else source.shape.value
         return Value(tuple(assumptions), horizon, float(high), float(source.curvature.value), shape)
 
@@ -61,9 +59,11 @@ class Value(AbstractCertificate):
         mismatch2, residual2, slope_u2 = (upper_mean(moments, k, z) for k in (1, 2, 3))
         rate = max(self.slope, 0.0)
         a = np.sqrt(mismatch2) + np.sqrt(self.horizon * residual2)
-        second_order = self.curvature / 2 * a**2 * growth_integral(rate, self.horizon, 2.0)
-        weight = np.exp(rate * self.horizon)
-        step = weight * np.sqrt(slope_u2) * a * np.sqrt(growth_integral(rate, self.horizon, 2.0) * weight)
+        with np.errstate(over="ignore", invalid="ignore"):      # a factor beyond float64 says nothing: infinite
+            growth, weight = growth_integral(rate, self.horizon, 2.0), np.exp(rate * self.horizon)
+            second_order = self.curvature / 2 * a**2 * growth
+            step = weight * np.sqrt(slope_u2) * a * np.sqrt(growth * weight)
+        second_order, step = (np.where(np.isnan(part), np.inf, part) for part in (second_order, step))
         half = sampling + second_order + step
         low, high = value - half, value + half
         if self.shape == "convex":

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from ..certificates import Model, Scheme, Trace, Visit, probe_of
 from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Flowed, Frame, Smoothed, with_theta
+from ..surrogates._base import finite
 from ._base import AbstractMethod, Setting, State
 from .smoothing import Smoothing
 
@@ -98,7 +99,7 @@ def _normal_equations(
         (psi, g), (change, _) = jax.jvp(along, (jnp.zeros_like(x),), (visit.dy,))
         if scheme.strength:
             change = change + visit.bend * second(visit.line) + visit.spin * second(process.spread(t, x, probe))
-        return psi, g, change
+        return psi, g, finite(change)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
         integral, value_gram, value_moment = carry

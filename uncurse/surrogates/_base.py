@@ -20,8 +20,11 @@ class AbstractSurrogate(eqx.Module):
         """uhat(t, x)."""
 
     def gradient(self, t: Scalar, x: Point) -> Point:
-        """grad uhat(t, x), in x."""
-        return jax.grad(self.value, argnums=1)(t, x)
+        """grad uhat(t, x), in x; 0 where that is not finite: a surrogate only proposes, and any adapted zhat will do.
+
+        So a volatility such as sqrt(max(x, 0)), whose derivative at 0 is infinite, spoils no path.
+        """
+        return finite(jax.grad(self.value, argnums=1)(t, x))
 
     def __call__(self, t: ArrayLike, x: ArrayLike) -> Float[Array, "*points"]:
         """uhat at (t, x): x is (d,) or (n, d), t a number or (n,)."""
@@ -34,6 +37,11 @@ class AbstractSurrogate(eqx.Module):
     @abc.abstractmethod
     def recipe(self) -> dict[str, Any]:
         """What `skeleton` needs, besides the problem, to build a surrogate of the same shape; fit for JSON."""
+
+
+def finite(proposed: Float[Array, "..."]) -> Float[Array, "..."]:
+    """What only proposes, with 0 for what is not finite; never for g, f or a path."""
+    return jnp.where(jnp.isfinite(proposed), proposed, 0.0)
 
 
 def batched(t: ArrayLike, x: ArrayLike, name: str) -> tuple[Float[Array, " n"], Float[Array, "n d"], bool]:
