@@ -6,6 +6,7 @@ probability 1 - c at most for a new seed; 0.999 is used, and a handful of compar
 
 import dataclasses
 import math
+from statistics import NormalDist
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +19,8 @@ from uncurse._continuous import Limit
 from uncurse.analysis._control import analyse_control
 from uncurse.analysis._elements import elements_in
 from uncurse.certificates._controlled import Rollouts
-from uncurse.certificates.branched import Branched, chosen
-from uncurse.statistics import Moments, Purpose, stream
+from uncurse.certificates.branched import Branched, chosen, interval
+from uncurse.statistics import Moments, Purpose, shared_factors, stream
 from uncurse.surrogates import Feedback, Quadratic
 
 NO, YES = np.asarray(False), np.ones(1, bool)
@@ -151,6 +152,58 @@ def test_scalar_linear_quadratic_has_the_value_of_the_recursion_by_hand():
     h = scalar().step
     np.testing.assert_allclose(solution.policy(0.9, np.array([2.0])), [-2.0 / (1 + h)], rtol=1e-4)
     assert (solution.baseline.value > solution.high).all()
+
+
+@pytest.mark.parametrize("e", [1e-3, 1e-5])
+def test_rounding_of_terms_that_cancel_is_in_the_interval(e):
+    """x_1 ends at x_1 + 0.3 x_2 without control: e, of terms of 0.3. The least cost is (e + 0.3 - float32(0.3))^2 / 4
+    for a problem that is stated in float32, e^2 / 4 as written: both lie inside."""
+    problem = uc.ControlProblem(
+        dim=2, control_dim=1, horizon=1.0, steps=10, volatility=0.0, terminal_cost=lambda x: 0.5 * x[0] ** 2,
+        drift=lambda t, x, a: jnp.stack([0.3 * x[1] + a[0], 0.0]), running_cost=lambda t, x, a: 0.5 * jnp.sum(a**2),
+    )
+    solution = uc.solve(problem, np.array([-0.3 + e, 1.0]), progress=False, throw=False)
+    for error in (0.0, float(np.float32(0.3)) - 0.3):
+        assert solution.low <= (e + error) ** 2 / 4 <= solution.high
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_rare_bound_does_not_make_an_end_infinite(seed):
+    """A martingale takes all noise out but where a path meets its box: an average that few paths carry. The plain cost
+    has no such tail. It said [0, inf], two-sided. Without the box the cost is a little less: 1.1845 by Riccati."""
+    problem = scalar(steps=5, volatility=0.3, control_bounds=(-1.0, 1.0))
+    solution = uc.solve(problem, np.ones(1), rtol=1e-2, seed=seed, progress=False, throw=False)
+    free = uc.solve(dataclasses.replace(problem, control_bounds=None), np.ones(1), progress=False)
+    assert solution.guarantee is Guarantee.two_sided and solution.result is Result.tolerance_met
+    assert solution.low - 1e-3 <= free.value <= solution.high and np.isfinite(solution.high)
+
+
+def test_plain_average_stands_in_where_few_paths_carry_the_other():
+    """One path of 1000 makes all of the scatter of the first column: both ends come from the last, at the confidence
+    that is left for it."""
+    rng = np.random.default_rng(0)
+    plain, rare = 1.0 + 0.1 * rng.standard_normal(1000), np.full(1000, 1.0)
+    rare[17] += 0.5
+    cost, gap = Moments.of(np.stack([rare, plain], axis=-1)[None]), Moments.of(np.zeros((1, 1000, 1)))
+    bounds = interval(cost, gap, 2.576, 0.0, 0.0, True)
+    first, last = shared_factors(2.576)
+    assert cost.heavy.tolist() == [[True, False]]
+    assert bounds.high[0] == pytest.approx(plain.mean() + last * cost.error[0, 1])
+    assert bounds.low[0] == pytest.approx(plain.mean() - last * cost.error[0, 1])
+    tail = NormalDist().cdf
+    assert tail(-first) + tail(-last) == pytest.approx(tail(-2.576)) and 2.576 < first < 2.6 < last < 3.5
+    worse = Moments.of(np.stack([rare, rare], axis=-1)[None])
+    assert np.isinf(interval(worse, gap, 2.576, 0.0, 0.0, True).high[0])
+
+
+@pytest.mark.parametrize(("word", "low", "high", "left"), [
+    ("two_sided", [0.0, 0.0], [1.0, 1.0], "two_sided"), ("two_sided", [0.0, 0.0], [1.0, np.inf], "lower_bound"),
+    ("unbiased", [-np.inf, 0.0], [1.0, 1.0], "upper_bound"), ("unbiased", [-np.inf], [np.inf], "estimate"),
+    ("upper_bound", [0.0], [np.inf], "estimate"), ("lower_bound", [-np.inf], [1.0], "estimate"),
+    ("upper_bound", [-np.inf], [1.0], "upper_bound"), ("estimate", [0.0], [1.0], "estimate"),
+])
+def test_an_infinite_end_is_no_bound(word, low, high, left):
+    assert Guarantee(word).given(np.array(low), np.array(high)) is Guarantee(left)
 
 
 def test_lqg_of_the_zoo_against_its_own_recursion():

@@ -19,6 +19,7 @@ from scipy.stats import binom
 
 import uncurse as uc
 from uncurse import Guarantee, Result, zoo
+from uncurse.analysis._chance import varies
 from uncurse.certificates import DateSampler, StoppingBounds, Walk
 from uncurse.classical import bermudan, bermudan_plane
 from uncurse.methods import Backward, BackwardNetwork, skeleton
@@ -255,7 +256,7 @@ def test_the_budget_adds_up_and_stopping_at_once_counts():
     assert bounds.guarantee is Guarantee.two_sided
     raised = StoppingBounds.of(True).bounds(moments, 2.0, np.array([1000.0]))
     assert raised.low[0] == raised.high[0] == 1000.0
-    shifted = dataclasses.replace(moments, mean=moments.mean + np.array([0, 0, 0, 0, 0.5, 0]))
+    shifted = dataclasses.replace(moments, mean=moments.mean + np.array([0, 0, 0, 0, 0.5, 0, 0]))
     stepped = StoppingBounds.of(False).bounds(shifted, 2.0, np.array([-np.inf]))
     assert stepped.guarantee is Guarantee.estimate
     assert stepped.low[0] == pytest.approx(bounds.low[0]) and stepped.high[0] == pytest.approx(bounds.high[0] + 1.0)
@@ -335,6 +336,41 @@ def test_stopping_at_once_where_that_is_best():
 def test_what_no_path_has_seen_is_not_certified():
     nothing = solve(put_problem(), [900.0], rtol=1e-2, method=Backward(32, 512, 8))
     assert nothing.result is Result.heavy_tailed and np.isinf(nothing.high)
+
+
+SMALL = Backward(32, 512, 8)
+
+
+@pytest.mark.parametrize(("payoff", "dates", "truth"), [
+    (lambda t, x: 0.0 * x[0], [0.5, 1.0], 0.0), (lambda t, x: 3.0, [0.5, 1.0], 3 * math.exp(-0.025)),
+    (lambda t, x: jnp.float32(3.0), [0.0, 0.5, 1.0], 3.0),
+])
+def test_what_cannot_vary_is_known(payoff, dates, truth):
+    """No path differs from another because the payoff does not depend on x: that is no unseen event."""
+    solution = solve(put_problem(dates, payoff=payoff), [100.0], method=SMALL)
+    assert solution.result is Result.tolerance_met and solution.guarantee is Guarantee.two_sided
+    assert solution.low <= truth <= solution.high
+
+
+@pytest.mark.parametrize("process", [uc.GeometricBrownian(1, 0.05, 0.0), uc.Diffusion(
+    1, lambda t, x: 0.05 * x, lambda t, x: jnp.zeros((1, 1)))], ids=["exact", "stepped"])
+def test_without_noise_there_is_no_chance(process):
+    problem = uc.StoppingProblem(process, lambda t, x: jnp.maximum(100.0 - x[0], 0.0), [0.5, 1.0], discount=0.05)
+    assert not varies(problem) and varies(put_problem())
+    solution = solve(problem, [90.0], method=SMALL)
+    truth = math.exp(-0.025) * (100.0 - 90.0 * math.exp(0.025))
+    assert np.isfinite(solution.high) and abs(solution.value - truth) < 1e-2 * truth
+    assert (solution.low <= truth <= solution.high) or not process.exact
+
+
+def test_a_martingale_that_few_paths_carry_is_left_out():
+    """The payoff -x, discounted, is a martingale: what is left of it by a good M is a few wild paths. It was
+    [-inf, -99.9]."""
+    process = uc.GeometricBrownian(1, 0.05, 0.3)
+    problem = uc.StoppingProblem(process, lambda t, x: -x[0], np.linspace(0.1, 1.0, 10), discount=0.05)
+    solution = solve(problem, [100.0], rtol=2e-3)
+    assert solution.result is Result.tolerance_met and solution.guarantee is Guarantee.two_sided
+    assert solution.low <= -100.0 <= solution.high
 
 
 @pytest.mark.parametrize("method", [Backward(32, 512, 8), BackwardNetwork(8, 512, 8, 5)], ids=str)

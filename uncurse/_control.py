@@ -198,7 +198,7 @@ class Control:
             rms / np.where(bound.modulus > 0, bound.modulus, np.inf),
             float(np.sqrt(max(np.mean(np.sum(bound.pressing(g, a), axis=-1)), 0.0))), rates, entropic=entropic,
         )
-        if entropic is not None and not entropic.pilot.heavy.any():
+        if entropic is not None and not entropic.pilot.heavy[:, :2].any():
             low = entropic.certificate.bounds(entropic.pilot, 0.0, -np.inf, 0.0, True).low
             found = replace(found, gap=np.maximum(found.cost - low, 0.0))
         self.log.append({
@@ -232,11 +232,11 @@ class Control:
         wide = self.problem.steps * max(self.problem.dim, self.problem.control_dim)
         count = int(np.clip(ENTRIES // wide, PILOT, 8 * PILOT))     # a tail that is met too late costs a whole run
         rounds = list(drawn(rolls, shifted, key, max(count // len(rolls.starts), 64)))
-        net, short, reach = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(3))
+        net, short, reach, cost = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(4))
         certificate = DriftControl.tuned(shifted.rate, net, short, reach)
         if certificate is None:
             return net, None
-        return net, _Entropic(shifted, certificate, Moments.of(certificate.columns(net, short, reach)))
+        return net, _Entropic(shifted, certificate, Moments.of(certificate.columns(net, short, reach, cost)))
 
     def _show(self, low: PerPoint, high: PerPoint, fraction: float | None, note: str = "") -> None:
         worst = int(np.argmax(high - low))
@@ -320,11 +320,13 @@ class Control:
             self._show(bounds.low, bounds.high, None)
             met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
             short = bounds.budget["policy gap"] + self.rounding < 0.8 * allowed(bounds.value, self.request.tolerance)
-            pays = short.all() or (best.entropic is not None and cost.heavy.any())
+            leading = 1 if best.entropic is None else 2     # columns: the last one stands in for the first
+            pays = short.all() or (best.entropic is not None and cost.heavy[:, :leading].any())
             if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (pays and room > 1.5):
                 break
             attempt += 1
-            paths, dates = int(growth(bounds, cost).max() * cost.count), 0 if gap is None else int(1.5 * gap.count)
+            paths = int(growth(bounds, cost, leading).max() * cost.count)
+            dates = 0 if gap is None else int(1.5 * gap.count)
         return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
 
     def _sample(
@@ -337,7 +339,7 @@ class Control:
         share = paths * best.rates[0] / max(paths * best.rates[0] + dates * best.rates[1], 1e-12)
         key = stream(self.request.seed, Purpose.certificate, attempt)
         if best.entropic is None:
-            net = ((c[..., :1] - c[..., 1:]) for c in rolls.costs(key, paths))
+            net = (np.stack([c[..., 0] - c[..., 1], c[..., 0]], axis=-1) for c in rolls.costs(key, paths))
         else:
             certificate = best.entropic.certificate
             net = (certificate.columns(*parts) for parts in drawn(rolls, best.entropic.shifted, key, paths))
@@ -410,7 +412,10 @@ class Control:
             return Result.tolerance_met
         if self.interrupted:
             return Result.interrupted
-        if cost.heavy.any() and whole:
+        few = cost.heavy[:, 0] & cost.heavy[:, -1]
+        if cost.heavy.shape[1] == 3:        # theorem 8b's exponential has nothing to stand in for it
+            few = few | cost.heavy[:, 1]
+        if few.any() and whole:
             return Result.heavy_tailed
         if not whole or self.hurried or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
@@ -490,7 +495,7 @@ class Control:
         }
         return Solution(
             value=shaped(bounds.value), low=shaped(bounds.low), high=shaped(bounds.high), confidence=request.confidence,
-            guarantee=bounds.guarantee, assumptions=assumptions,
+            guarantee=bounds.guarantee.given(bounds.low, bounds.high), assumptions=assumptions,
             budget={k: shaped(v) for k, v in bounds.budget.items()},
             baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)), result=result,
             at=shaped(request.points), problem=self.problem, field=value, policy=policy, timing=request.timing,

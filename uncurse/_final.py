@@ -166,7 +166,7 @@ class Final:
         asked = allowed(bounds.value, self.request.tolerance)
         if (bounds.half_width <= asked).all():
             return Result.tolerance_met
-        if moments.heavy[:, 0].any() or unseen:
+        if unseen or (moments.heavy[:, 0] & ~np.isfinite(bounds.half_width)).any():
             return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted

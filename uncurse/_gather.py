@@ -60,8 +60,12 @@ def gather(
     return Gathered(moments, True, False)
 
 
-def growth(bounds: Bounds, moments: Moments) -> Float[np.ndarray, " n"]:
-    """By how much to enlarge samples that fell short: by half, but by more where few paths carry an average."""
-    kurtosis = np.where(np.isfinite(moments.kurtosis), moments.kurtosis, 0.0).max(axis=1)
+def growth(bounds: Bounds, moments: Moments, leading: int | None = None) -> Float[np.ndarray, " n"]:
+    """By how much to enlarge samples that fell short: by half, but by more where few paths carry an average.
+
+    leading: so many columns are of interest, even where others keep the interval finite without them.
+    """
+    kurtosis = np.where(np.isfinite(moments.kurtosis), moments.kurtosis, 0.0)[:, :leading].max(axis=1)
     carried = np.clip(1.5 * FEW * kurtosis / moments.counts, 1.5, MOST_GROWTH)
-    return np.where(np.isfinite(bounds.half_width), 1.5, carried)
+    few = ~np.isfinite(bounds.half_width)
+    return np.where(few if leading is None else few | moments.heavy[:, :leading].any(axis=1), carried, 1.5)

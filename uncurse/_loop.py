@@ -378,7 +378,7 @@ class Run:
         }
         return Solution(
             value=shaped(bounds.value), low=shaped(low), high=shaped(high),
-            confidence=self.request.confidence, guarantee=guarantee,
+            confidence=self.request.confidence, guarantee=guarantee.given(low, high),
             budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=assumptions,
             baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)),
             result=result, at=shaped(self.request.points), problem=self.problem,

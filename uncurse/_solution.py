@@ -20,6 +20,16 @@ class Guarantee(enum.StrEnum):
     lower_bound = "lower_bound"    # only `low` is proved
     estimate = "estimate"          # asymptotic, or with an estimated constant
 
+    def given(self, low: Float[np.ndarray, "*points"], high: Float[np.ndarray, "*points"]) -> "Guarantee":
+        """The strongest word that these ends deserve: an infinite one is no bound."""
+        if self is Guarantee.estimate:
+            return self
+        below = self is not Guarantee.upper_bound and bool(np.isfinite(low).all())
+        above = self is not Guarantee.lower_bound and bool(np.isfinite(high).all())
+        if below and above:
+            return self
+        return Guarantee.lower_bound if below else Guarantee.upper_bound if above else Guarantee.estimate
+
 
 class Result(enum.Enum):
     """How a run ended; the value is advice."""

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ._gather import gather
+from ._gather import gather, growth
 from ._request import Request
 from ._rounding import Blur, widened
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
+from .analysis._chance import varies
 from .certificates import Bounds, DateSampler, StoppingBounds, Walk, allowed, last_date_moments, rows_for
 from .methods import AbstractBackward, Backward, backward_plan
 from .problems import StoppingProblem
@@ -239,8 +240,8 @@ class Stopping:
     # --- certifying
 
     def _certify(self, plan: _Plan) -> tuple[Bounds, int, Result]:
-        """Fresh paths for a frozen rule and net, in a number fixed before; half as many join a sample that fell
-        short."""
+        """Fresh paths for a frozen rule and net, in a number fixed before; half as many, or more where few paths carry
+        an average, join a sample that fell short."""
         self.request.progress.stage("certificate")
         hopeless = self.interrupted or plan.count is None or not plan.finite
         count = FEWEST if hopeless else plan.count or FEWEST
@@ -253,13 +254,13 @@ class Stopping:
             met, hopeless = bool((bounds.half_width <= asked).all()), hopeless or bool((self.rounding > asked).any())
             if met or moments.invalid or not complete or hopeless or attempt == 2:
                 break
-            count, attempt = int(1.5 * moments.count), attempt + 1
+            count, attempt = int(growth(bounds, moments, 2).max() * moments.count), attempt + 1
         unseen = self._unseen(moments)
         if moments.invalid or unseen:
             infinite = np.full_like(bounds.value, np.inf)
             low = -infinite if moments.invalid else np.maximum(-infinite, self._now)
             bounds, met = replace(bounds, low=low, high=infinite, guarantee=Guarantee.estimate), False
-        return bounds, moments.count, self._verdict(bounds, moments, met, complete, unseen)
+        return bounds, moments.count, self._verdict(bounds, moments, met, complete)
 
     def _sample(self, plan: _Plan, count: int, attempt: int, before: Moments | None) -> tuple[Moments, bool]:
         """A final sample brought to a fixed size; whether it got there."""
@@ -306,16 +307,17 @@ class Stopping:
             return blur.error(intervals * plan.scatter, points, mean)
 
     def _unseen(self, moments: Moments) -> bool:
-        """Whether no path met anything that makes the payoff vary: a rare event that was not seen, for all one can
-        tell."""
-        return not moments.invalid and bool((moments.deviation[:, StoppingBounds.SCATTERS] == 0).all(axis=1).any())
+        """Whether no path met anything that makes the payoff vary, though something may: a rare event that was not
+        seen, for all one can tell."""
+        still = (moments.deviation[:, StoppingBounds.SCATTERS] == 0).all(axis=1)
+        return not moments.invalid and bool(still.any()) and varies(self.problem)
 
-    def _verdict(self, bounds: Bounds, moments: Moments, met: bool, complete: bool, unseen: bool) -> Result:
+    def _verdict(self, bounds: Bounds, moments: Moments, met: bool, complete: bool) -> Result:
         if moments.invalid:
             return Result.not_finite
         if met:
             return Result.tolerance_met
-        if unseen or moments.heavy[:, :2].any():
+        if not (np.isfinite(bounds.low).all() and np.isfinite(bounds.high).all()):      # with or without M
             return Result.heavy_tailed
         if self.interrupted:
             return Result.interrupted
@@ -338,7 +340,7 @@ class Stopping:
         }
         return Solution(
             value=shaped(bounds.value), low=shaped(bounds.low), high=shaped(bounds.high),
-            confidence=self.request.confidence, guarantee=bounds.guarantee,
+            confidence=self.request.confidence, guarantee=bounds.guarantee.given(bounds.low, bounds.high),
             budget={k: shaped(v) for k, v in bounds.budget.items()}, assumptions=self._certificate.assumptions,
             baseline=Estimate(shaped(baseline.value), shaped(baseline.low), shaped(baseline.high)),
             result=result, at=shaped(self.request.points), problem=self.problem,

@@ -98,6 +98,7 @@ class Outcome(NamedTuple, Generic[Entry]):
     last: Entry         # h at the last date
     step: Entry         # sum of `Walk.step_change` up to where the rule stopped
     paid: Entry         # h where the rule stopped
+    foreseen: Entry     # max over dates of h
 
 
 class _State(NamedTuple):
@@ -110,6 +111,7 @@ class _State(NamedTuple):
     best: Float[Array, " paths"]
     step: Float[Array, " paths"]
     paid: Float[Array, " paths"]
+    foreseen: Float[Array, " paths"]
 
 
 def run_dates(
@@ -122,10 +124,11 @@ def run_dates(
     def at_date(s: _State, stop: Array, may: Array, reward: Array, value: Array) -> _State:
         m = s.martingale + value
         now = stop & ~s.stopped
-        best = jnp.where(may, jnp.maximum(s.best, reward - m), s.best)
         return s._replace(
-            martingale=m, stopped=s.stopped | stop, earned=jnp.where(now, reward - m, s.earned), best=best,
-            paid=jnp.where(now, reward, s.paid),
+            martingale=m, stopped=s.stopped | stop,
+            earned=jnp.where(now, reward - m, s.earned), paid=jnp.where(now, reward, s.paid),
+            best=jnp.where(may, jnp.maximum(s.best, reward - m), s.best),
+            foreseen=jnp.where(may, jnp.maximum(s.foreseen, reward), s.foreseen),
         )
 
     def interval(s: _State, inputs: tuple[Array, Array]) -> tuple[_State, None]:
@@ -141,8 +144,8 @@ def run_dates(
         return s._replace(x=x, martingale=s.martingale - ahead, step=step), None
 
     zero = jnp.zeros(starts.shape[0], dtype=starts.dtype)
-    start = _State(starts, zero, zero > 1, zero, zero - jnp.inf, zero, zero)
+    start = _State(starts, zero, zero > 1, zero, zero - jnp.inf, zero, zero, zero - jnp.inf)
     s = jax.lax.scan(interval, start, (jnp.arange(nodes.last), bits))[0]
     reward = jax.vmap(nodes.reward, (None, 0))(last, s.x)
     end = at_date(s, zero == 0, nodes.may_stop[last], reward, reward)
-    return Outcome(end.earned, end.best, reward, end.step, end.paid)
+    return Outcome(end.earned, end.best, reward, end.step, end.paid, end.foreseen)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from .._solution import Guarantee
-from ..statistics import Moments
+from ..statistics import Moments, shared_factors
 from ._base import Bounds
 
 PerPoint = Float[np.ndarray, " n"]
@@ -107,28 +107,42 @@ def interval(
     """[cost - gap, cost], each end with its sampling error; the value is the middle.
 
     Args:
-        cost: moments of a policy's cost, one column.
+        cost: moments of a policy's cost, less a martingale in the first column and plain in the last. Each end is the
+            better of the two, at a confidence that they share; so it is finite where plain Monte Carlo's is.
         gap: moments of its distance from the least cost; None where nothing bounds it, and `floor` is all that is
-        known. z: standard errors.
+            known.
+        z: standard errors.
         floor: below which no cost can be; -inf without one.
         rounding: relative error of a path's cost in single precision.
         proved: whether convexity and modulus were proved or declared, not only tested.
     """
-    mean, error = cost.mean[:, 0], z * cost.error[:, 0]
-    rounded = rounding * np.abs(mean)
-    high = mean + error + rounded
+    mean, rounded = cost.mean[:, 0], rounding * np.abs(cost.mean[:, 0])
+    high = plain_or_corrected(cost, z) + rounded
+    error = high - rounded - mean
     if gap is None:
         low = np.full_like(mean, floor)
         budget = {"sampling": error, "policy gap": mean - low, "rounding": rounded}
         return Bounds(mean, low, high, budget, Guarantee.upper_bound)
     between = np.maximum(gap.mean[:, 0], 0.0)
     # Many dates add nothing to the gap: its column looks heavy-tailed, and its error is taken at the upper limit.
-    low = np.maximum(mean - between - np.hypot(error, z * gap.cautious_error[:, 0]) - rounded, floor)
+    lows = (
+        cost.mean[:, k] - factor * np.hypot(cost.error[:, k], gap.cautious_error[:, 0])
+        for k, factor in zip((0, -1), shared_factors(z), strict=True)
+    )
+    low = np.maximum(np.maximum(*lows) - between - rounded, floor)
+    high = np.maximum(high, low)
     with np.errstate(invalid="ignore"):
         sampling, value = np.maximum((high - low - between) / 2 - rounded, 0.0), (low + high) / 2
     value = np.where(np.isfinite(value), value, mean)
     budget = {"sampling": sampling, "policy gap": between / 2, "rounding": rounded}
     return Bounds(value, low, high, budget, Guarantee.two_sided if proved else Guarantee.estimate)
+
+
+def plain_or_corrected(cost: Moments, z: float) -> PerPoint:
+    """An upper limit of a mean that two columns have, the first and the last: the lower of theirs, at a confidence that
+    they share."""
+    first, last = shared_factors(z)
+    return np.minimum(cost.mean[:, 0] + first * cost.error[:, 0], cost.mean[:, -1] + last * cost.error[:, -1])
 
 
 def split(

@@ -18,14 +18,15 @@ def linear_quadratic(lq: "LQ", points: Float[np.ndarray, "n d"], eps: float) -> 
     """V(0, x) = x.P_0 x / 2 + p_0.x + c_0 (Bertsekas, Dynamic Programming and Optimal Control, 3.1).
 
     For affine dynamics, quadratic costs and noise that depends on time alone, of any distribution with the covariance
-    of
-    the problem's, the dynamic programme keeps V quadratic. No sampling; both ends are the value plus or minus rounding:
-    the matrices of a step are derivatives taken with a relative error of about `eps`, and there are N of them in a row.
+    of the problem's, the dynamic programme keeps V quadratic. No sampling; both ends are the value plus or minus
+    rounding: the matrices of a step are derivatives taken with a relative error of about `eps`, and there are N of them
+    in a row. It is relative to |x|.|P_0||x| / 2 + |p_0|.|x| + |c_0|, which is not small where the terms of V cancel.
     """
     square = np.einsum("ni,ij,nj->n", points, lq.P[0], points) / 2
     linear, constant = points @ lq.p[0], np.full(len(points), lq.c[0])
     value = square + linear + constant
-    size = np.abs(square) + np.abs(points) @ np.abs(lq.p[0]) + np.abs(constant)
+    far = np.abs(points)
+    size = np.einsum("ni,ij,nj->n", far, np.abs(lq.P[0]), far) / 2 + far @ np.abs(lq.p[0]) + np.abs(constant)
     rounding = ROUNDING * eps * len(lq.K) * size
     zero = np.zeros_like(value)
     budget = {"sampling": zero, "policy gap": zero, "rounding": rounding}

@@ -16,6 +16,7 @@ from ..statistics import FEW, Moments, lognormal_kurtosis, normal
 from ..surrogates import AbstractPolicy
 from ._base import Bounds, PerPath, PerPoint, stack
 from ._controlled import Path, Rollouts, move
+from .branched import plain_or_corrected
 
 SHARE = 0.05        # of the modulus that pays for a policy whose gradient lies outside the range of C'
 BENT = 0.2          # of the modulus that a negative curvature of the value may cost
@@ -105,39 +106,42 @@ class Shifted(eqx.Module):
 
 def shifted_path(
     problem: ControlProblem, policy: AbstractPolicy, shifted: Shifted, x0: Path, bits: UInt32[Array, "steps q"],
-) -> tuple[Array, Array, Array]:
-    """The cost less the martingale, sum h phi_k, and sum h |C_k (a' - a_k)|^2 / 2 at most, along one path."""
+) -> tuple[Array, Array, Array, Array]:
+    """The cost less the martingale, sum h phi_k, sum h |C_k (a' - a_k)|^2 / 2 at most, and the cost, along one path."""
     h, low, high = jnp.float32(problem.step), shifted.low, shifted.high
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
-        x, net, short, reach = carry
+        x, cost, short, reach, martingale = carry
         k, b = inputs
         t, xi = k * h, normal(b)
         a = jnp.clip(policy.control(t, x), low, high)
         theta = shifted.noise(problem, policy, k, t, x)
         rho = jax.grad(problem.running_cost, argnums=2)(t, x, a) + _at(shifted.matrix, k).T @ theta
         M = shifted.curvature(problem, policy, k, t, x)
-        martingale = jnp.sqrt(h) * (theta @ xi) + h * (xi @ (M @ xi) - jnp.trace(M)) / 2
+        martingale += jnp.sqrt(h) * (theta @ xi) + h * (xi @ (M @ xi) - jnp.trace(M)) / 2
         after, *_ = move(problem, t, x, a, xi)
-        net += h * problem.running_cost(t, x, a) - martingale
-        return (after, net, short + h * shifted.shortfall(rho, a), reach + h * shifted.reach(k, a) / 2), None
+        cost += h * problem.running_cost(t, x, a)
+        short, reach = short + h * shifted.shortfall(rho, a), reach + h * shifted.reach(k, a) / 2
+        return (after, cost, short, reach, martingale), None
 
     zero = jnp.zeros((), x0.dtype)
-    (end, net, short, reach), _ = jax.lax.scan(body, (x0, zero, zero, zero), (jnp.arange(problem.steps), bits))
-    return net + problem.terminal_cost(end), short, reach
+    start = x0, zero, zero, zero, zero
+    (end, cost, short, reach, martingale), _ = jax.lax.scan(body, start, (jnp.arange(problem.steps), bits))
+    cost += problem.terminal_cost(end)
+    return cost - martingale, short, reach, cost
 
 
 def drawn(
     rolls: Rollouts, shifted: Shifted, key: Key[Array, ""], count: int
-) -> Iterator[tuple[PerPath, PerPath, PerPath]]:
+) -> Iterator[tuple[PerPath, PerPath, PerPath, PerPath]]:
     """What `shifted_path` finds on at least `count` fresh paths a point, in rounds."""
     along = rolls.along(key, count, lambda starts, bits: _run(rolls.problem, rolls.policy, shifted, starts, bits))
-    return ((c[..., 0], c[..., 1], c[..., 2]) for c in along)
+    return ((c[..., 0], c[..., 1], c[..., 2], c[..., 3]) for c in along)
 
 
 @eqx.filter_jit
 def _run(problem: Any, policy: Any, shifted: Shifted, starts: Float[Array, "paths d"], bits: Array
-         ) -> tuple[Array, Array, Array]:
+         ) -> tuple[Array, ...]:
     return jax.vmap(lambda x, b: shifted_path(problem, policy, shifted, x, b), in_axes=(0, 1))(starts, bits)
 
 
@@ -233,31 +237,33 @@ class DriftControl:
         allowance = (self.slope - self.rate) * reach if self.slope > self.rate else 0.0
         return -(net - short - allowance - self.centre[:, None]) / self.slope
 
-    def columns(self, net: PerPath, short: PerPath, reach: PerPath) -> Float[np.ndarray, "n paths 2"]:
-        """The policy's cost less a martingale, and the exponential less 1."""
+    def columns(self, net: PerPath, short: PerPath, reach: PerPath, cost: PerPath) -> Float[np.ndarray, "n paths 3"]:
+        """The policy's cost less a martingale, the exponential less 1, and the cost."""
         with np.errstate(over="ignore"):
-            return stack(net, np.expm1(self._exponents(net, short, reach)))
+            return stack(net, np.expm1(self._exponents(net, short, reach)), cost)
 
     def bounds(self, moments: Moments, z: float, floor: float, rounding: float, proved: bool) -> Bounds:
         """Both ends, each with z standard errors; `floor` is what no cost can be below, `rounding` relative."""
         mean, error = moments.mean, z * moments.error
         rounded = rounding * np.abs(mean[:, 0])
-        high = mean[:, 0] + error[:, 0] + rounded
+        high = plain_or_corrected(moments, z) + rounded
         if not np.isfinite(error[:, 1]).all():
             low = np.full_like(high, floor)
-            budget = {"sampling": error[:, 0], "policy gap": mean[:, 0] - low, "rounding": rounded}
+            budget = {"sampling": high - rounded - mean[:, 0], "policy gap": mean[:, 0] - low, "rounding": rounded}
             return Bounds(mean[:, 0], low, high, budget, Guarantee.upper_bound)
         bottom = self.centre - self.slope * np.log1p(mean[:, 1])
         low = np.maximum(self.centre - self.slope * np.log1p(mean[:, 1] + error[:, 1]) - rounded, floor)
         gap = np.maximum(mean[:, 0] - bottom, 0.0)
+        high = np.maximum(high, low)
         sampling = np.maximum((high - low - gap) / 2 - rounded, 0.0)
         budget = {"sampling": sampling, "policy gap": gap / 2, "rounding": rounded}
-        return Bounds((low + high) / 2, low, high, budget, Guarantee.two_sided if proved else Guarantee.estimate)
+        value = np.where(np.isfinite(high), (low + high) / 2, mean[:, 0])
+        return Bounds(value, low, high, budget, Guarantee.two_sided if proved else Guarantee.estimate)
 
     def paths(self, pilot: Moments, z: float, tolerance: PerPoint, fewest: int) -> int:
         """Paths a point that should bring the half-width within the tolerance, or near half of the gap where the gap
         is beyond it; at least as many as an exponential of a Gaussian exponent needs, and thrice what the pilot did."""
-        kurtosis = max(lognormal_kurtosis(min(self.spread, LIMIT)), 3 * float(pilot.kurtosis.max()))
+        kurtosis = max(lognormal_kurtosis(min(self.spread, LIMIT)), 3 * float(pilot.kurtosis[:, :2].max()))
         count = max(fewest, int(FEW * kurtosis))
         for _ in range(16):
             bounds = self.bounds(pilot.scaled(count), z, -np.inf, 0.0, True)

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from .._solution import Guarantee
-from ..statistics import Moments, draw_bits
+from ..statistics import Moments, draw_bits, shared_factors
 from ..surrogates import AbstractContinuation
 from ._base import Bounds, PerPath, PerPoint, stack
 from ._dates import Outcome, Walk, run_dates
 
-EARNED, BEST, GAP, LAST, STEP, PAID = range(6)    # the columns
+EARNED, BEST, GAP, LAST, STEP, PAID, FORESEEN = range(7)    # the columns
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class StoppingBounds:
 
     The two means are taken over the same fresh paths. Each end is one-sided with z standard errors, so that together
     they hold V as often as z says. Where one may stop at t = 0, V is at least h_0.
+
+    M = 0 is a martingale too: E h_tau <= V <= E max_k h_k. Where few paths carry the averages with M, these two stand
+    in for them; each end is the better of its two, at a confidence that they share.
 
     A process that is stepped is the chain of its steps; V of the chain is bounded as above. Its distance to V of the
     diffusion is C/N + o(1/N) for N steps (Euler's scheme has weak order one), and is taken from the change of
@@ -58,18 +61,19 @@ class StoppingBounds:
         return StoppingBounds(exact, () if exact else (stepped,))
 
     def columns(self, outcome: Outcome[PerPath]) -> Float[np.ndarray, "n paths k"]:
-        earned, best, last, step, paid = (np.asarray(a, dtype=np.float64) for a in outcome)
-        return stack(earned, best, best - earned, last, step, paid)
+        earned, best, last, step, *plain = (np.asarray(a, dtype=np.float64) for a in outcome)
+        return stack(earned, best, best - earned, last, step, *plain)
 
     def bounds(self, moments: Moments, z: float, now: PerPoint) -> Bounds:
         """The interval, where `now` is what stopping at t = 0 pays: -inf where one may not."""
-        mean, error = moments.mean, z * moments.error
-        low, high = mean[:, EARNED] - error[:, EARNED], mean[:, BEST] + error[:, BEST]
+        (first, second), mean, error = shared_factors(z), moments.mean, moments.error
+        low = np.maximum(mean[:, EARNED] - first * error[:, EARNED], mean[:, PAID] - second * error[:, PAID])
+        high = np.minimum(mean[:, BEST] + first * error[:, BEST], mean[:, FORESEEN] + second * error[:, FORESEEN])
         if self.exact:
             step = np.zeros_like(low)
         else:
             shift = mean[:, STEP]
-            step = np.abs(shift) + error[:, STEP]
+            step = np.abs(shift) + z * error[:, STEP]
             low, high = low + shift - step, high + shift + step
         low = np.maximum(low, now)
         high = np.maximum(high, low)
