@@ -380,7 +380,7 @@ def test_bad_requests_are_refused():
     with pytest.raises(ValueError, match="leave `method` out"):
         uc.solve(scalar(), np.ones(1), method="network", progress=False)
     rough = scalar(running_cost=lambda t, x, a: jnp.abs(a[0]), continuous=True)
-    with pytest.raises(ValueError, match="grows quadratically"):
+    with pytest.raises(ValueError, match="quadratic in the control"):
         uc.solve(rough, np.ones(1), progress=False)
     bent = scalar(drift=lambda t, x, a: a**2, continuous=True)
     with pytest.raises(ValueError, match="affine in the control"):

@@ -11,7 +11,8 @@ from ..problems import ControlProblem
 
 
 def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) -> None:
-    """Refuse a cost that falls without end along a constant control, the noise left out.
+    """Refuse a cost that falls without end along a control that is held over all steps, or over the last one alone, the
+    noise left out.
 
     Raises:
         ValueError: the cost of pushing harder in some free direction is ever lower.
@@ -23,23 +24,25 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
         return
     start = jnp.asarray(points[0], dtype=np.float32)
 
-    def cost(a: Any) -> Any:
-        def body(carry: tuple, t: Any) -> tuple[tuple, None]:
-            x, total = carry
-            held = problem.clip(a)
+    def cost(a: Any, first: Any) -> Any:
+        """Of pushing from step `first` on."""
+        def body(carry: tuple, k: Any) -> tuple[tuple, None]:
+            (x, total), t = carry, k * jnp.float32(problem.step)
+            held = problem.clip(jnp.where(k >= first, a, 0.0))
             total += problem.step * problem.running_cost(t, x, held)
             return (x + problem.step * problem.drift(t, x, held), total), None
 
-        times = jnp.arange(problem.steps) * jnp.float32(problem.step)
-        (end, total), _ = jax.lax.scan(body, (start, jnp.float32(0)), times)
+        (end, total), _ = jax.lax.scan(body, (start, jnp.float32(0)), jnp.arange(problem.steps))
         return total + problem.terminal_cost(end)
 
     sizes = 10.0 ** np.arange(2, 6)
     pushes = jnp.asarray((sizes[:, None, None] * ways).reshape(-1, m), dtype=np.float32)
-    found = np.asarray(jax.jit(lambda p: jax.lax.map(cost, p, batch_size=256))(pushes), dtype=np.float64)
-    found = found.reshape(len(sizes), len(ways))
-    falls = (np.diff(found, axis=0) < 0).all(axis=0) & (found[-1] < 5 * found[-2]) & (found[-2] < 0)
-    if falls.any():
+    along = jax.jit(lambda first: jax.lax.map(lambda a: cost(a, first), pushes, batch_size=256))    # type: ignore
+    for first in (0, problem.steps - 1):
+        found = np.asarray(along(first), dtype=np.float64).reshape(len(sizes), len(ways))
+        falls = (np.diff(found, axis=0) < 0).all(axis=0) & (found[-1] < 5 * found[-2]) & (found[-2] < 0)
+        if not falls.any():
+            continue
         way = ways[int(np.argmax(falls))]
         i = int(np.argmax(np.abs(way)))
         sign = "+" if way[i] > 0 else "-"
