@@ -28,7 +28,7 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
         """Of pushing from step `first` on."""
         def body(carry: tuple, k: Any) -> tuple[tuple, None]:
             (x, total), t = carry, k * jnp.float32(problem.step)
-            held = problem.clip(jnp.where(k >= first, a, 0.0))
+            held = problem.clip(jnp.asarray(jnp.where(k >= first, a, 0.0)))
             total += problem.step * problem.running_cost(t, x, held)
             return (x + problem.step * problem.drift(t, x, held), total), None
 
@@ -37,7 +37,7 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
 
     sizes = 10.0 ** np.arange(2, 6)
     pushes = jnp.asarray((sizes[:, None, None] * ways).reshape(-1, m), dtype=np.float32)
-    along = jax.jit(lambda first: jax.lax.map(lambda a: cost(a, first), pushes, batch_size=256))    # type: ignore
+    along = jax.jit(lambda first: jax.lax.map(lambda a: cost(a, first), pushes, batch_size=256))
     for first in (0, problem.steps - 1):
         found = np.asarray(along(first), dtype=np.float64).reshape(len(sizes), len(ways))
         falls = (np.diff(found, axis=0) < 0).all(axis=0) & (found[-1] < 5 * found[-2]) & (found[-2] < 0)
