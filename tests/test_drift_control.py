@@ -107,7 +107,7 @@ def test_a_control_that_costs_nothing_is_not_priced():
 
 
 def test_the_best_linear_feedback_leaves_almost_no_gap():
-    """The second derivative of the value is taken off too: without it the gap would be 1 %."""
+    """The second derivative of the value is taken off too: without it the gap would be 1.2 %."""
     problem = scalar()
     h, P, gains = problem.step, 1.0, []
     for _ in range(problem.steps):
@@ -179,6 +179,7 @@ def test_many_points_with_costs_that_are_not_convex():
     problem = scalar(running_cost=lambda t, x, a: a[0] ** 2, terminal_cost=lambda x: jnp.cos(2 * x[0]), steps=5)
     points = np.array([[-1.0], [0.0], [1.0]])
     solution = uc.solve(problem, points, rtol=0.0, atol=0.1, confidence=0.999, progress=False, throw=False)
+    assert solution.guarantee is Guarantee.two_sided
     controls = np.linspace(-4.0, 4.0, 241)
     values = [grid_value(problem, controls, float(x), cells=601) for x in points[:, 0]]
     assert (np.asarray(solution.low) <= values).all() and (values <= np.asarray(solution.high)).all()

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ._gather import gather, growth
+from ._entropic import Entropic
+from ._gather import gather, growth, insisted
 from ._request import Request
 from ._rounding import FEWEST as SCATTERED
 from ._rounding import Blur, felt, widened
@@ -19,26 +21,23 @@ from .analysis._control import Decision, analyse_control
 from .analysis._rays import refuse_unbounded
 from .analysis._shift import Shift, find_shift
 from .certificates import Bounds, allowed, rows_for
-from .certificates._controlled import BRANCHES, Rollouts, noise_dim
+from .certificates._controlled import BRANCHES, Rollouts
 from .certificates._words import assumptions
 from .certificates.branched import Branched, chosen, interval, split
 from .certificates.control_linear_quadratic import linear_quadratic
-from .certificates.drift_control import DriftControl, Shifted, averaged, drawn
+from .certificates.drift_control import Shifted
 from .methods import policy as training
 from .methods import riccati
 from .methods.feedback import feedbacks
 from .problems import ControlProblem
 from .report._record import record_of
-from .statistics import Moments, Purpose, draw_bits, stream
+from .statistics import Moments, Purpose, stream
 from .surrogates import AbstractPolicy, AbstractSurrogate, Feedback, Quadratic
 
 PerPoint = Float[np.ndarray, " n"]
-PerPath = Float[np.ndarray, "n paths"]
 
 PILOT = 2048            # paths over all points that say what a policy costs
 DATES = 256             # dates over all points at which a pilot branches
-ENTRIES = 2**22         # of the states of paths that a pilot of an exponential average may take
-SHOWN = 64              # paths along which the curvature of the value is looked at
 FEWEST = 1024           # paths, and a quarter as many dates, for a point in a final sample
 MOMENT, MANY = 2.0, 2**17       # seconds, and paths, that an exponential average takes at least: its tail is rarely met
 GAP_SHARE = 0.6         # of the tolerance: a policy gap (half of it, as it counts) below which training ends
@@ -64,16 +63,7 @@ class _Proposal:
     stationarity: float
     rates: tuple[float, float]              # seconds a path, seconds a date
     state: training.Training | None = None
-    entropic: "_Entropic | None" = None     # where controls shift the noise
-
-
-@dataclass(frozen=True)
-class _Entropic:
-    """How theorem 8b bounds a policy, and what pilot paths say of it."""
-
-    shifted: Shifted
-    certificate: DriftControl
-    pilot: Moments
+    entropic: Entropic | None = None        # where controls shift the noise
 
 
 @dataclass
@@ -171,14 +161,14 @@ class Control:
         decision, n, m = self.decision, len(self.request.points), self.problem.control_dim
         assert decision is not None
         rolls, key = self._rollouts(policy, value), stream(self.request.seed, Purpose.pilot, self.pilots)
-        shifted = self._shifted(policy)
         with self.request.clock.stage("certify"):
             begin = self._working
-            if shifted is None:
+            if self.shift is None or self._base is None:
                 costs = np.concatenate(list(rolls.costs(key, max(PILOT // n, 64))), axis=1)
                 net, entropic = costs[..., 0] - costs[..., 1], None
             else:
-                net, entropic = self._entropic(rolls, shifted, key)
+                looking = stream(self.request.seed, Purpose.pilot, self.pilots, 2)
+                net, entropic = Entropic.of(rolls, self.shift, self._base, key, looking)
             middle = self._working
             key = stream(self.request.seed, Purpose.pilot, self.pilots, 1)
             rounds = list(rolls.gradients(key, max(DATES // n, 8)))
@@ -198,9 +188,8 @@ class Control:
             rms / np.where(bound.modulus > 0, bound.modulus, np.inf),
             float(np.sqrt(max(np.mean(np.sum(bound.pressing(g, a), axis=-1)), 0.0))), rates, entropic=entropic,
         )
-        if entropic is not None and not entropic.pilot.heavy[:, :2].any():
-            low = entropic.certificate.bounds(entropic.pilot, 0.0, -np.inf, 0.0, True).low
-            found = replace(found, gap=np.maximum(found.cost - low, 0.0))
+        if entropic is not None:
+            found = replace(found, gap=entropic.gap(found.cost))
         self.log.append({
             "method": name, "round": self.pilots, "steps": self.problem.steps, "cost": float(found.cost.max()),
             "gap": float(found.gap.max()), "spread": float(found.cost_spread.max()),
@@ -211,32 +200,10 @@ class Control:
         self._show(known_low, found.cost, None, name)
         return found
 
-    @property
+    @cached_property
     def _base(self) -> Shifted | None:
         """What paths need to know where controls shift the noise, before there is a policy."""
         return None if self.shift is None else Shifted.of(self.problem, self.shift.matrix, self.shift.modulus.value)
-
-    def _shifted(self, policy: AbstractPolicy) -> Shifted | None:
-        """The same, with the curvature of the value along the policy's paths."""
-        if self._base is None:
-            return None
-        problem, points = self.problem, self.request.points
-        starts = jnp.asarray(points[np.resize(np.arange(len(points)), SHOWN)], dtype=np.float32)
-        key = stream(self.request.seed, Purpose.pilot, self.pilots, 2)
-        with self.request.clock.stage("train"):
-            bits = draw_bits(key, (), (problem.steps, SHOWN, noise_dim(problem)))
-            return averaged(problem, policy, self._base, np.asarray(training.visit(problem, policy, starts, bits)[0]))
-
-    def _entropic(self, rolls: Rollouts, shifted: Shifted, key: Array) -> tuple[PerPath, _Entropic | None]:
-        """Net costs of pilot paths, and how theorem 8b bounds the policy, if it does."""
-        wide = self.problem.steps * max(self.problem.dim, self.problem.control_dim)
-        count = int(np.clip(ENTRIES // wide, PILOT, 8 * PILOT))     # a tail that is met too late costs a whole run
-        rounds = list(drawn(rolls, shifted, key, max(count // len(rolls.starts), 64)))
-        net, short, reach, cost = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(4))
-        certificate = DriftControl.tuned(shifted.rate, net, short, reach)
-        if certificate is None:
-            return net, None
-        return net, _Entropic(shifted, certificate, Moments.of(certificate.columns(net, short, reach, cost)))
 
     def _show(self, low: PerPoint, high: PerPoint, fraction: float | None, note: str = "") -> None:
         worst = int(np.argmax(high - low))
@@ -305,6 +272,8 @@ class Control:
         best = self.best
         assert best is not None
         self.request.progress.stage("certificate")
+        self.rounding, interrupted = insisted(lambda: self._rounding(best))
+        self.interrupted |= interrupted
         paths, dates = self._counts(best)
         if self.interrupted:
             paths, dates = min(paths, self._fewest), min(dates, self._fewest // 4)
@@ -312,7 +281,6 @@ class Control:
         paths = int(min(paths, max(paths * room, self._fewest)))
         dates = int(min(dates, max(dates * room, self._fewest // 4)))
         cost, gap, attempt = None, None, 0
-        self.rounding = self._rounding(best)
         while True:     # half as many join a sample that fell short; a new one would forget what it met
             cost, gap, whole = self._sample(best, (paths, dates), attempt, cost, gap)
             bounds = self._bounds(cost, gap)
@@ -341,8 +309,7 @@ class Control:
         if best.entropic is None:
             net = (np.stack([c[..., 0] - c[..., 1], c[..., 0]], axis=-1) for c in rolls.costs(key, paths))
         else:
-            certificate = best.entropic.certificate
-            net = (certificate.columns(*parts) for parts in drawn(rolls, best.entropic.shifted, key, paths))
+            net = best.entropic.columns(rolls, key, paths)
         until = self.request.clock.elapsed + share * self.request.left
         cost, whole = self._gather(net, counts[0], cost, until)
         if counts[1] and np.isfinite(best.gap).all():
@@ -369,9 +336,8 @@ class Control:
         floor = 0.0 if decision.costs_positive else -np.inf
         rounding = 4 * np.finfo(np.float32).eps * self.problem.steps**0.5
         entropic = None if self.best is None else self.best.entropic
-        if entropic is not None and self.shift is not None:
-            proved = self.shift.modulus.origin != "tested"
-            bounds = entropic.certificate.bounds(cost, self.request.z, floor, rounding, proved)
+        if entropic is not None:
+            bounds = entropic.bounds(cost, self.request.z, floor, rounding)
         else:
             bounds = interval(cost, gap, self.request.z, floor, rounding, decision.proved)
         bounds = widened(bounds, self.rounding)
@@ -413,7 +379,7 @@ class Control:
         if self.interrupted:
             return Result.interrupted
         few = cost.heavy[:, 0] & cost.heavy[:, -1]
-        if cost.heavy.shape[1] == 3:        # theorem 8b's exponential has nothing to stand in for it
+        if self.best is not None and self.best.entropic is not None:    # nothing stands in for an exponential
             few = few | cost.heavy[:, 1]
         if few.any() and whole:
             return Result.heavy_tailed

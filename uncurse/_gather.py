@@ -1,7 +1,7 @@
 """A sample brought to a size fixed beforehand, cut short only by the clock or the user; and the next size."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,8 @@ from .certificates import Bounds
 from .statistics import FEW, Moments
 
 MOST_GROWTH = 8.0           # of a sample in one go
+
+Made = TypeVar("Made")
 
 
 class Gathered(NamedTuple):
@@ -58,6 +60,17 @@ def gather(
     if moments is None:
         raise ValueError("nothing was drawn, and there was nothing before")
     return Gathered(moments, True, False)
+
+
+def insisted(make: Callable[[], Made]) -> tuple[Made, bool]:
+    """What `make` makes, from the beginning where Ctrl-C comes in between, and whether one came.
+
+    It is needed before any interval, and takes a moment; a second Ctrl-C ends it.
+    """
+    try:
+        return make(), False
+    except KeyboardInterrupt:
+        return make(), True
 
 
 def growth(bounds: Bounds, moments: Moments, leading: int | None = None) -> Float[np.ndarray, " n"]:

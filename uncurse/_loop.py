@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ._final import Final, Plan, fewest, planned
+from ._gather import insisted
 from ._request import Request
 from ._rounding import Blur, felt
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
@@ -314,17 +315,17 @@ class Run:
             self.points = self.request.points
             guess = np.asarray(proposal.surrogate(0.0, self.points), dtype=np.float64)
             setting = self._setting(proposal.setting.steps)
-            try:
-                proposal = self._assess(proposal.method, proposal.state, setting, guess)
-            except KeyboardInterrupt:       # pilots of all points are soon drawn; a second Ctrl-C ends it
-                self.interrupted = True
-                proposal = self._assess(proposal.method, proposal.state, setting, guess)
+            some = proposal
+            proposal, interrupted = insisted(lambda: self._assess(some.method, some.state, setting, guess))
+            self.interrupted |= interrupted
         self.request.progress.stage("certificate")
+        whole = proposal
+        rounding, interrupted = insisted(lambda: self._rounding(whole))
+        self.interrupted |= interrupted
         plan = Plan(
             proposal.setting.sampler, proposal.surrogate, proposal.offer.certificate, proposal.y0,
-            self._rounding(proposal), proposal.offer.counts, proposal.rate, not self.source.uniform,
-            bool(np.isfinite(proposal.variance)),
-            reach=self._reach,
+            rounding, proposal.offer.counts, proposal.rate, not self.source.uniform,
+            bool(np.isfinite(proposal.variance)), self._reach,
         )
         final = Final(self.request, self.history, self.interrupted)
         found = final.certify(plan)

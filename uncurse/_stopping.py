@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ._gather import gather, growth
+from ._gather import gather, growth, insisted
 from ._request import Request
 from ._rounding import Blur, widened
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
@@ -243,10 +243,11 @@ class Stopping:
         """Fresh paths for a frozen rule and net, in a number fixed before; half as many, or more where few paths carry
         an average, join a sample that fell short."""
         self.request.progress.stage("certificate")
+        self.rounding, interrupted = insisted(lambda: self._rounding(plan))
+        self.interrupted |= interrupted
         hopeless = self.interrupted or plan.count is None or not plan.finite
         count = FEWEST if hopeless else plan.count or FEWEST
         attempt, moments = 0, None
-        self.rounding = self._rounding(plan)
         while True:
             moments, complete = self._sample(plan, count, attempt, moments)
             bounds = self._bounds(moments)

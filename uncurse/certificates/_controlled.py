@@ -116,8 +116,9 @@ def _ends(
 
 
 @eqx.filter_jit
-def _costs(problem: Any, policy: Any, value: Any, starts: Float[Array, "paths d"], bits: Array) -> tuple[Array, Array]:
-    return jax.vmap(lambda x, b: path_cost(problem, policy, value, x, b), in_axes=(0, 1))(starts, bits)
+def _costs(problem: Any, policy: Any, value: Any, starts: Float[Array, "paths d"], bits: Array
+           ) -> Float[Array, "paths 2"]:
+    return jax.vmap(lambda x, b: jnp.stack(path_cost(problem, policy, value, x, b)), in_axes=(0, 1))(starts, bits)
 
 
 @eqx.filter_jit
@@ -165,20 +166,15 @@ class Rollouts:
 
     def ends(self, key: Key[Array, ""]) -> Float[np.ndarray, "n paths d"]:
         """x_N on the paths of one round."""
-        width, parts = self.rows // self.block, []
-        for round_, first, starts in self._turns(width, width, self.block):
-            end = np.asarray(_ends(self.problem, self.policy, starts, self._bits(key, round_, first, len(starts))))
-            parts.append(end.reshape(self.block, width, -1)[: len(self.starts) - first])
-        return np.concatenate(parts)
+        return next(self.along(key, 1, lambda starts, bits: _ends(self.problem, self.policy, starts, bits)))
 
     def along(
-        self, key: Key[Array, ""], count: int, found: Callable[[Array, Array], tuple[Array, ...]]
+        self, key: Key[Array, ""], count: int, found: Callable[[Array, Array], Float[Array, "paths k"]]
     ) -> Iterator[Float[np.ndarray, "n paths k"]]:
         """k numbers of each of at least `count` paths a point, in rounds; `found` takes starting points and bits."""
         width, parts = self.rows // self.block, []
         for round_, first, starts in self._turns(count, width, self.block):
-            drawn = found(starts, self._bits(key, round_, first, len(starts)))
-            numbers = np.stack([np.asarray(c, dtype=np.float64) for c in drawn], axis=-1)
+            numbers = np.asarray(found(starts, self._bits(key, round_, first, len(starts))), dtype=np.float64)
             parts.append(numbers.reshape(self.block, width, -1)[: len(self.starts) - first])
             if first + self.block >= len(self.starts):
                 yield np.concatenate(parts)

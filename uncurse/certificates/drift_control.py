@@ -141,8 +141,8 @@ def drawn(
 
 @eqx.filter_jit
 def _run(problem: Any, policy: Any, shifted: Shifted, starts: Float[Array, "paths d"], bits: Array
-         ) -> tuple[Array, ...]:
-    return jax.vmap(lambda x, b: shifted_path(problem, policy, shifted, x, b), in_axes=(0, 1))(starts, bits)
+         ) -> Float[Array, "paths 4"]:
+    return jax.vmap(lambda x, b: jnp.stack(shifted_path(problem, policy, shifted, x, b)), in_axes=(0, 1))(starts, bits)
 
 
 def averaged(
