@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..problems import StoppingProblem
 from ._base import AbstractSurrogate, Point, Scalar
 from ._nodes import Index, Nodes
 from ._policy import AbstractRule
@@ -29,6 +30,18 @@ class AbstractContinuation(AbstractSurrogate):
     theta: eqx.AbstractVar[Float[Array, "dates n"]]
     scale: eqx.AbstractVar[Float[Array, ""]]
     least: eqx.AbstractVar[Float[Array, ""]]        # no reward on training paths was below it
+
+    @staticmethod
+    @abc.abstractmethod
+    def of(
+        nodes: Nodes, summary: Summary, scale: float, least: float, rng: np.random.Generator, count: int
+    ) -> "AbstractContinuation":
+        """With `count` hidden units drawn at random, and theta 0."""
+
+    @property
+    @abc.abstractmethod
+    def count(self) -> int:
+        """What `of` was told."""
 
     @abc.abstractmethod
     def hidden(self, k: Index, u: Float[Array, " p"]) -> Float[Array, " m"]:
@@ -67,6 +80,15 @@ class AbstractContinuation(AbstractSurrogate):
         share = jnp.clip(share, 0.0, 1.0)
         mixed = (1 - share) * self.worth(k, x) + share * self.going_on(jnp.minimum(before, nodes.last - 1), x)
         return jnp.exp(nodes.discount * t) * mixed
+
+    def recipe(self) -> dict[str, Any]:
+        return {"class": type(self).__name__, "count": self.count, **self.summary.recipe()}
+
+    @classmethod
+    def skeleton(cls, problem: StoppingProblem, recipe: dict[str, Any]) -> "AbstractContinuation":
+        nodes = Nodes.of(problem)
+        summary = Summary.skeleton(problem, nodes, recipe)
+        return cls.of(nodes, summary, 1.0, 0.0, np.random.default_rng(0), int(recipe["count"]))
 
 
 class StopRule(AbstractRule):

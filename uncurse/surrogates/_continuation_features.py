@@ -1,12 +1,9 @@
 """The value of going on, linear in random features, so that it is found by least squares."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..problems import StoppingProblem
 from ._continuation import AbstractContinuation, draws, linear
 from ._nodes import Index, Nodes
 from ._summary import Summary
@@ -40,11 +37,6 @@ class Continuation(AbstractContinuation):
             parts.append(jnp.tanh(self.dense @ u[2 + self.summary.count :]))
         return jnp.concatenate(parts)
 
-    def recipe(self) -> dict[str, Any]:
-        return {"class": "Continuation", "count": self.offset.shape[0], **self.summary.recipe()}
-
-    @staticmethod
-    def skeleton(problem: StoppingProblem, recipe: dict[str, Any]) -> "Continuation":
-        nodes = Nodes.of(problem)
-        summary = Summary.skeleton(problem, nodes, recipe)
-        return Continuation.of(nodes, summary, 1.0, 0.0, np.random.default_rng(0), int(recipe["count"]))
+    @property
+    def count(self) -> int:
+        return self.offset.shape[0]

@@ -1,12 +1,9 @@
 """The value of going on as a network of one hidden layer a date, trained."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..problems import StoppingProblem
 from ._continuation import AbstractContinuation, draws, linear
 from ._nodes import Index, Nodes
 from ._summary import Summary
@@ -28,18 +25,18 @@ class ContinuationNetwork(AbstractContinuation):
 
     @staticmethod
     def of(
-        nodes: Nodes, summary: Summary, scale: float, least: float, rng: np.random.Generator, width: int
+        nodes: Nodes, summary: Summary, scale: float, least: float, rng: np.random.Generator, count: int
     ) -> "ContinuationNetwork":
         r = summary.count
         d = 0 if summary.exchangeable else summary.origin.shape[0]
-        pooled, offset, dense = draws(summary, rng, width, width // 4)
-        layer = np.zeros((width, 2 + r + d))
+        pooled, offset, dense = draws(summary, rng, count, count // 4)
+        layer = np.zeros((count, 2 + r + d))
         layer[:, 0], layer[:, 1 : 1 + r] = offset, pooled
         if len(dense):
             layer[-len(dense) :] = 0.0
             layer[-len(dense) :, 2 + r :] = dense
         inner = np.broadcast_to(layer, (nodes.last, *layer.shape))
-        theta = np.zeros((nodes.last, linear(summary) + width))
+        theta = np.zeros((nodes.last, linear(summary) + count))
         return ContinuationNetwork(
             nodes, summary, *(jnp.asarray(a, dtype=np.float32) for a in (inner, theta, scale, least))
         )
@@ -47,11 +44,6 @@ class ContinuationNetwork(AbstractContinuation):
     def hidden(self, k: Index, u: Float[Array, " p"]) -> Float[Array, " m"]:
         return jnp.tanh(self.inner[k] @ u)
 
-    def recipe(self) -> dict[str, Any]:
-        return {"class": "ContinuationNetwork", "width": self.inner.shape[1], **self.summary.recipe()}
-
-    @staticmethod
-    def skeleton(problem: StoppingProblem, recipe: dict[str, Any]) -> "ContinuationNetwork":
-        nodes = Nodes.of(problem)
-        summary = Summary.skeleton(problem, nodes, recipe)
-        return ContinuationNetwork.of(nodes, summary, 1.0, 0.0, np.random.default_rng(0), int(recipe["width"]))
+    @property
+    def count(self) -> int:
+        return self.inner.shape[1]
