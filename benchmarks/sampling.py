@@ -105,6 +105,8 @@ class Frozen:
 class Nothing(AbstractSurrogate):
     """uhat = 0."""
 
+    dim = None
+
     def value(self, t: Float[Array, ""], x: Float[Array, " d"]) -> Float[Array, ""]:
         return 0 * x[0]
 

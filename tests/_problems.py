@@ -22,6 +22,7 @@ Z = NormalDist().inv_cdf(1 - FALSE_ALARM / 2)       # 4.89
 class Formula(AbstractSurrogate):
     """uhat(t, x) = function(t, x, *constants): right, wrong or 0, as a test likes."""
 
+    dim = None
     constants: tuple
     function: Callable = eqx.field(static=True)
 

@@ -106,6 +106,12 @@ PROBLEMS = {
     "horizon text": ({"horizon": "long"}, TypeError, "horizon"),
     "process": ({"process": 3}, TypeError, r"process must be a process such as uc.Brownian"),
     "process a class": ({"process": uc.Brownian}, TypeError, "process"),
+    "source a loop": (
+        {"source": lambda t, x, u, grad: jax.lax.while_loop(lambda v: v < 1, lambda v: 2 * v, u)}, ValueError,
+        r"source must have derivatives .* source\(t, x, u, grad\) has not(.|\n)*fixed number of turns"),
+    "terminal NumPy behind a callback": (
+        {"terminal": lambda x: jax.pure_callback(np.sum, jax.ShapeDtypeStruct((), np.float32), x)}, ValueError,
+        "terminal must have derivatives"),
     "source a vector": ({"source": lambda t, x, u, grad: grad}, ValueError, r"source.*\(\).*\(3,\).*sum"),
     "source of length 1": ({"source": lambda t, x, u, grad: u[None]}, ValueError, r"source.*\(1,\)"),
     "source nothing": ({"source": lambda t, x, u, grad: None}, TypeError, "source"),

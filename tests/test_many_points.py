@@ -27,12 +27,12 @@ def test_points_keep_their_order_and_are_as_often_right_as_they_say():
     """150 points of very different scatter; 99 % each, so that 142 or more hold (false alarm 1e-4)."""
     rng = np.random.default_rng(0)
     points = rng.normal(size=(150, 2)) * [1.0, 3.0]
-    solution = uc.solve(LINEAR, points, rtol=0.0, atol=0.02, progress=False, method="smoothing")
+    solution = uc.solve(LINEAR, points, rtol=0.0, atol=0.05, progress=False, method="smoothing")
     truth = shifted(points)
     held = (solution.low <= truth) & (truth <= solution.high)
     assert solution.value.shape == (150,) and solution.budget["sampling"].shape == (150,)
     assert held.sum() >= binom.ppf(FALSE_ALARM, 150, 0.99)
-    assert (solution.high - solution.low <= 2 * 0.02 * (1 + 1e-9)).all() and solution.result is Result.tolerance_met
+    assert (solution.high - solution.low <= 2 * 0.05 * (1 + 1e-9)).all() and solution.result is Result.tolerance_met
     assert np.corrcoef(solution.value, truth)[0, 1] > 0.9999
 
 

@@ -34,9 +34,19 @@ def spread(setting: Setting, surrogate, y0: float) -> float:
     return float(np.std(chunk.fine.total))
 
 
+def same_shape(problem: uc.ParabolicPDE, surrogate) -> bool:
+    """Whether the recipe rebuilds it, but for the numbers."""
+    rebuilt = skeleton(problem, surrogate.recipe())
+    same = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b), rebuilt, surrogate)
+    return jax.tree.structure(rebuilt) == jax.tree.structure(surrogate) and all(jax.tree.leaves(same))
+
+
 @pytest.mark.parametrize("name", ["features", "network"])
 def test_training_cuts_the_certified_variance(name: str) -> None:
-    """One direction in ten dimensions: three frozen pairs smooth it badly, training finds it; at least a factor 2."""
+    """One direction in ten dimensions: three frozen pairs smooth it badly, training finds it; at least a factor 2.
+
+    What is found is the solution, and so is its gradient.
+    """
     problem, value = wave(10)
     at = np.full(10, 0.2)
     setting = setting_of(problem, at)
@@ -46,23 +56,12 @@ def test_training_cuts_the_certified_variance(name: str) -> None:
     state = method.init(setting, base, y0)
     for _ in range(2 if name == "features" else 5):
         state = method.step(setting, state, y0)
-    assert spread(setting, state.surrogate, value) < 0.5 * spread(setting, base, value)
-
-
-def test_the_fitted_value_and_gradient_are_those_of_the_solution() -> None:
-    problem, value = wave(10)
-    at = np.full(10, 0.2)
-    setting, y0 = setting_of(problem, at), np.array([value])
-    method = METHODS["features"]()
-    state = method.init(setting, None, y0)
-    for _ in range(3):
-        state = method.step(setting, state, y0)
     field = state.surrogate
-    rng = np.random.default_rng(0)
-    x = at + 0.5 * rng.standard_normal((64, 10))
+    assert spread(setting, field, value) < 0.5 * spread(setting, base, value)
+    assert same_shape(problem, field)
+    x = at + 0.5 * np.random.default_rng(0).standard_normal((64, 10))
     n = np.arange(1, 11) / np.linalg.norm(np.arange(1, 11))
-    exact = np.sin(x @ n)
-    assert np.sqrt(np.mean((np.asarray(field(0.5, x)) - exact) ** 2)) < 0.05
+    assert np.sqrt(np.mean((np.asarray(field(0.5, x)) - np.sin(x @ n)) ** 2)) < 0.05
     slopes = np.asarray(field.grad(0.5, x)) @ n
     assert np.sqrt(np.mean((slopes - np.cos(x @ n)) ** 2)) < 0.1
 
@@ -95,16 +94,11 @@ def test_smoothing_is_exact_for_squares() -> None:
     assert float(surrogate(0.0, x)) == pytest.approx(float(np.sum(x**2)) + 6 * 4 * 0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted({*METHODS} - {"features", "network"}))
 def test_a_recipe_rebuilds_the_shape(name: str) -> None:
     problem, value = wave(3)
-    at = np.full(3, 0.2)
-    setting = setting_of(problem, at, steps=4)
-    surrogate = METHODS[name]().init(setting, None, np.array([value])).surrogate
-    rebuilt = skeleton(problem, surrogate.recipe())
-    assert jax.tree.structure(rebuilt) == jax.tree.structure(surrogate)
-    same = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b), rebuilt, surrogate)
-    assert all(jax.tree.leaves(same))
+    setting = setting_of(problem, np.full(3, 0.2), steps=4)
+    assert same_shape(problem, METHODS[name]().init(setting, None, np.array([value])).surrogate)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

@@ -23,7 +23,7 @@ SOLVED = ("exact", "stepped, three points")
 
 def start(*arguments, devices=1, **environment):
     """A Python process, with so many devices made of the processor, and programs that are quick to compile."""
-    words = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    words = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=1"
     flags = {"XLA_FLAGS": words, "JAX_PLATFORMS": "cpu"}
     path = {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, *map(str, arguments)]

@@ -52,6 +52,7 @@ def test_a_step_adds_the_ratio_of_two_densities_and_knows_its_derivatives(streng
 class Wrong(AbstractSurrogate):
     """Some function that solves nothing."""
 
+    dim = None
     tilt: float
     bend: float
 

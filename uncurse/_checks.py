@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -72,11 +73,15 @@ def points(at: Any, dim: int) -> np.ndarray:
     return finite("at", array)
 
 
-def returns(name: str, function: Callable, arguments: Sequence[tuple[str, tuple]], shape: tuple | Callable) -> None:
+def returns(
+    name: str, function: Callable, arguments: Sequence[tuple[str, tuple]], shape: tuple | Callable, *,
+    derivative: bool = True,
+) -> None:  # fmt: skip
     """Trace `function` on one point without compiling it; refuse a result of the wrong shape.
 
     `arguments` are (label, shape) pairs, used in the message; `shape` is the shape expected, or a test of it that
-    returns an explanation when the shape is wrong and None when it is right.
+    returns an explanation when the shape is wrong and None when it is right. With `derivative` the function must also
+    be one that JAX can differentiate backwards.
     """
     if not callable(function):
         raise TypeError(f"{name} must be a function; got {function!r} of type {type(function).__name__}")
@@ -102,3 +107,11 @@ def returns(name: str, function: Callable, arguments: Sequence[tuple[str, tuple]
         raise ValueError(f"{call} must return {problem} for one point; it returned shape {got}{hint}")
     if not np.issubdtype(out.dtype, np.floating):
         raise TypeError(f"{call} must return floating-point numbers; it returned {out.dtype}")
+    if derivative:
+        try:
+            jax.eval_shape(lambda *a: jax.vjp(function, *a)[1](jnp.zeros(out.shape, out.dtype)), *inputs)
+        except Exception as error:
+            raise ValueError(
+                f"{name} must have derivatives that JAX can take; {call} has not: {type(error).__name__}: {error}\n"
+                f"A loop needs a fixed number of turns (jax.lax.scan, or fori_loop between two constants)."
+            ) from error

@@ -138,9 +138,9 @@ def as_function(problem: ControlProblem | StoppingProblem, policy: Any) -> Calla
         raise TypeError(f"policy must be solution.policy or a function (t, x); got {type(policy).__name__}")
     point = [("t", ()), ("x", (problem.dim,))]
     if isinstance(problem, ControlProblem):
-        _checks.returns("policy", function, point, (problem.control_dim,))
+        _checks.returns("policy", function, point, (problem.control_dim,), derivative=False)
         return function
-    _checks.returns("policy", lambda t, x: 1.0 * jnp.asarray(function(t, x)), point, ())
+    _checks.returns("policy", lambda t, x: 1.0 * jnp.asarray(function(t, x)), point, (), derivative=False)
     return function
 
 

@@ -15,6 +15,11 @@ Point = Float[Array, " d"]
 class AbstractSurrogate(eqx.Module):
     """uhat(t, x) for one point. Its gradient is the derivative of its value, so that the two always agree."""
 
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int | None:
+        """Number d of coordinates of x; None where any number will do."""
+
     @abc.abstractmethod
     def value(self, t: Scalar, x: Point) -> Scalar:
         """uhat(t, x)."""
@@ -44,18 +49,22 @@ def finite(proposed: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(jnp.isfinite(proposed), proposed, 0.0)
 
 
-def batched(t: ArrayLike, x: ArrayLike, name: str) -> tuple[Float[Array, " n"], Float[Array, "n d"], bool]:
+def batched(
+    t: ArrayLike, x: ArrayLike, name: str, dim: int | None
+) -> tuple[Float[Array, " n"], Float[Array, "n d"], bool]:
     """One point or many as many, for a function called `name`; and whether it was one."""
     points, times = jnp.asarray(x, dtype=float), jnp.asarray(t, dtype=float)
-    if points.ndim not in (1, 2) or times.ndim > points.ndim - 1:
-        expected = "x of shape (d,) or (n, d) and t a number or (n,)"
-        raise ValueError(f"{name}(t, x) takes {expected}; got {points.shape} and {times.shape}")
+    fits = points.ndim in (1, 2) and dim in (None, points.shape[-1])
+    if not fits or times.shape not in ((), points.shape[:-1]):
+        d = "d" if dim is None else dim
+        expected = f"t a number or (n,), and x of shape ({d},) for one point or (n, {d}) for n"
+        raise ValueError(f"{name}(t, x) takes {expected}; got t of shape {times.shape} and x of shape {points.shape}")
     batch = jnp.atleast_2d(points)
     return jnp.broadcast_to(times, batch.shape[:1]), batch, points.ndim == 1
 
 
 def _over_points(surrogate: AbstractSurrogate, t: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
-    times, points, one = batched(t, x, "field")
+    times, points, one = batched(t, x, "field", surrogate.dim)
     value, gradient = _evaluate(surrogate, times, points)
     return (value[0], gradient[0]) if one else (value, gradient)
 

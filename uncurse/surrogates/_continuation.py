@@ -47,6 +47,10 @@ class AbstractContinuation(AbstractSurrogate):
     def hidden(self, k: Index, u: Float[Array, " p"]) -> Float[Array, " m"]:
         """What psi_k has besides its inputs."""
 
+    @property
+    def dim(self) -> int:
+        return self.summary.process.dim
+
     def inputs(self, k: Index, x: Point) -> Float[Array, " p"]:
         """u at date k."""
         r, y = self.summary.pooled(k, x)
@@ -99,7 +103,7 @@ class StopRule(AbstractRule):
 
     @property
     def dim(self) -> int:
-        return self.continuation.summary.process.dim
+        return self.continuation.dim
 
     def stop(self, t: Scalar, x: Point) -> Bool[Array, ""]:
         nodes = self.continuation.nodes

@@ -37,6 +37,10 @@ class Features(AbstractSurrogate):
         )
         return Features(frame, *(jnp.asarray(a, dtype=np.float32) for a in arrays))
 
+    @property
+    def dim(self) -> int:
+        return self.frame.centre.shape[0]
+
     def features(self, t: Scalar, x: Point) -> tuple[Float[Array, " n"], Scalar]:
         """psi(t, x), and G(t, x)."""
         r, g = self.frame.pooled(t, x)

@@ -26,6 +26,10 @@ class Flowed(AbstractSurrogate):
         assert problem.source is not None
         return Flowed(base, problem.source)
 
+    @property
+    def dim(self) -> int:
+        return self.base.dim
+
     def value(self, t: Scalar, x: Point) -> Scalar:
         y, left, zero = self.base.value(t, x), self.base.horizon - t, jnp.zeros_like(x)
         return y + left * self.source(t, x, y + left / 2 * self.source(t, x, y, zero), zero)

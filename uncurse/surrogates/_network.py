@@ -45,6 +45,10 @@ class Network(AbstractSurrogate):
         arrays = first, rng.uniform(-1, 1, width), second, np.zeros(width), np.zeros(width)
         return Network(frame, base, Layers(*(jnp.asarray(a, dtype=np.float32) for a in arrays)))
 
+    @property
+    def dim(self) -> int:
+        return self.frame.centre.shape[0]
+
     def value(self, t: Scalar, x: Point) -> Scalar:
         return self.base.value(t, x) + self.correction(t, x)
 

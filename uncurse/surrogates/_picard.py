@@ -41,6 +41,10 @@ class Picard(AbstractSurrogate):
         when = tuple(jnp.asarray((np.arange(m) + 0.5) / m, dtype=np.float32) for m in sizes)
         return Picard(base, noise, when, problem.source, level)
 
+    @property
+    def dim(self) -> int:
+        return self.base.dim
+
     def value(self, t: Scalar, x: Point) -> Scalar:
         return self._iterate(self.level, t, x)
 

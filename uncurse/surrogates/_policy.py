@@ -32,7 +32,7 @@ class _AbstractDecision(eqx.Module):
 
     def __call__(self, t: ArrayLike, x: ArrayLike) -> Array:
         """The decision at (t, x): x is (d,) or (n, d), t a number or (n,)."""
-        times, points, one = batched(t, x, "policy")
+        times, points, one = batched(t, x, "policy", self.dim)
         found = _evaluate(self, times, points)
         return found[0] if one else found
 

@@ -27,6 +27,10 @@ class Quadratic(AbstractSurrogate):
         quadratic, linear, level = (jnp.asarray(np.asarray(a), dtype=np.float32) for a in (P, p, c))
         return Quadratic(quadratic, linear, level, step)
 
+    @property
+    def dim(self) -> int:
+        return self.p.shape[1]
+
     def date(self, t: Scalar) -> Int[Array, ""]:
         return jnp.clip(jnp.round(t / self.step).astype(jnp.int32), 0, self.p.shape[0] - 1)
 

@@ -36,6 +36,10 @@ class Smoothed(AbstractSurrogate):
         noise = frozen_noise(rng, pairs, problem.process.normals)
         return Smoothed(problem.process, noise, problem.horizon, problem.terminal)
 
+    @property
+    def dim(self) -> int:
+        return self.process.dim
+
     def value(self, t: Scalar, x: Point) -> Scalar:
         left = jnp.maximum(self.horizon - t, 1e-7 * self.horizon)    # sqrt has no derivative at 0
 
