@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from _hostile import on_a_line
 from _problems import made
+from _scalar_control import grid_value, scalar
 from scipy.integrate import quad
 from scipy.interpolate import CubicSpline
 from scipy.stats import norm
@@ -193,6 +194,21 @@ def bounded_control() -> Whole:
     return Whole(problem, np.full(d, x), d * float(value(x)), {"rtol": 5e-3}, 5)
 
 
+def two_wells() -> Whole:
+    """Theorem 8b: controls shift the noise, and the costs of the state are not convex; against a grid."""
+    problem = scalar(
+        drift=lambda t, x, a: a + jnp.sin(x), running_cost=lambda t, x, a: a[0] ** 2,
+        terminal_cost=lambda x: 2 * (x[0] ** 2 - 1) ** 2 / (1 + x[0] ** 2),
+    )
+    return Whole(problem, np.array([0.3]), grid_value(problem, np.linspace(-6.0, 6.0, 481), 0.3), {"rtol": 1e-1}, 25)
+
+
+def basket_by_networks() -> Whole:
+    """Continuation values from small networks, and the exact value of the geometric mean's option."""
+    case, method = uc.zoo.geometric_basket(dim=3, dates=4), uc.methods.BackwardNetwork(8, 4096, 8, 100)
+    return Whole(case.problem, case.at, case.reference, {"rtol": 2e-2}, 20, {"method": method})
+
+
 WHOLE: dict[str, Callable[[], Whole]] = {
     "hjb-2": _zoo("hjb", 2e-2, dim=2),
     "hjb-100": _zoo("hjb", 1e-3, 10, dim=100),
@@ -216,6 +232,8 @@ WHOLE: dict[str, Callable[[], Whole]] = {
 }
 DECISIONS: dict[str, Callable[[], Whole]] = {
     "bounded-control": functools.cache(bounded_control),
+    "two-wells": functools.cache(two_wells),
+    "geometric-basket-3-networks": functools.cache(basket_by_networks),
     "lqg-100": _zoo("lqg", 1e-3, 20, dim=100),
     "hjb-control-20": _zoo("hjb-control", 5e-3, 10, dim=20),
     "geometric-basket-3": _zoo("geometric-basket", 1e-2, 5, dim=3, dates=4),

@@ -1,16 +1,21 @@
 """How often intervals hold the truth, over many seeds: `make coverage`, or coverage.py [SEEDS [NAME ...]]
 
-Certificates first, then whole calls of `solve`. A certificate is read at 95 % and at 99 % from the same paths; whole
-calls take turns. The exit status is 1 if anything lies outside its limits.
+Certificates, and whole calls of `solve`. A certificate is read at 95 % and at 99 % from the same paths; whole calls
+take turns. Cases share the cores, one process each. Rows go to benchmarks/results/coverage.json, where a case that was
+not asked for keeps its row, and as a table to coverage.md. The exit status is 1 if anything lies outside its limits.
 """
 
+import json
 import math
+import multiprocessing
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -28,6 +33,8 @@ from uncurse import Guarantee, _loop  # noqa: E402
 
 FALSE_ALARM = 1e-4      # of each limit
 FIRST = 10_000          # not the seeds of the tests
+STORE = HERE / "results" / "coverage.json"
+SECTIONS = {"Certificates": EXPERIMENTS | HOSTILE, "Whole calls of solve": WHOLE, "Decisions": DECISIONS}
 
 
 @dataclass(frozen=True)
@@ -113,8 +120,19 @@ def of_solve(name: str, case: Whole, seeds: int) -> Row:
     )  # fmt: skip
 
 
-def main(seeds: int, chosen: set[str]) -> int:
-    known: dict = {}        # what is proved of a problem does not depend on the seed: not proved anew for each
+def row_of(name: str, seeds: int) -> tuple[Row, float]:
+    """One case, and the seconds that it took."""
+    start, case = time.perf_counter(), {k: make for cases in SECTIONS.values() for k, make in cases.items()}[name]()
+    if isinstance(case, Experiment):
+        row = of_certificate(name, case, seeds)
+    else:
+        row = of_solve(name, case, max(2 * round(seeds / case.every / 2), 4))
+    return row, time.perf_counter() - start
+
+
+def remember() -> None:
+    """What is proved of a problem does not depend on the seed: it is not proved anew for each."""
+    known: dict = {}
     analyse = _loop.analyse
 
     def remembered(problem, at):
@@ -123,36 +141,45 @@ def main(seeds: int, chosen: set[str]) -> int:
         return known[problem]
 
     _loop.analyse = remembered
-    sections = {"Certificates": EXPERIMENTS | HOSTILE, "Whole calls of solve": WHOLE, "Decisions": DECISIONS}
-    rows: dict[str, list[Row]] = {title: [] for title in sections}
-    begin = time.perf_counter()
-    for title, cases in sections.items():
-        for name, make in cases.items():
-            if chosen and name not in chosen:
-                continue
-            start, case = time.perf_counter(), make()
-            if isinstance(case, Experiment):
-                row = of_certificate(name, case, seeds)
-            else:
-                row = of_solve(name, case, max(2 * round(seeds / case.every / 2), 4))
-            rows[title].append(row)
-            print(row.line(), f" {time.perf_counter() - start:.0f} s", flush=True)
-            if not chosen:
-                write(rows, seeds, time.perf_counter() - begin)     # each time: it takes long, and may be cut short
-    faults = [row for some in rows.values() for row in some if row.faults()]
-    print(f"{len(faults)} outside their limits: {', '.join(row.name for row in faults) or 'none'}")
+
+
+def main(seeds: int, chosen: set[str]) -> int:
+    names = [name for cases in SECTIONS.values() for name in cases]
+    if chosen - set(names):
+        sys.exit(f"unknown: {', '.join(sorted(chosen - set(names)))}; there are {', '.join(names)}")
+    found = json.loads(STORE.read_text()) if STORE.exists() else {}
+    wanted = sorted(chosen or names, key=lambda n: -found.get(n, {}).get("took", math.inf))      # the longest first
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout
+    versions = f"Python {platform.python_version()}, JAX {jax.__version__}"
+    rows = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, remember) as pool:
+        for done in as_completed([pool.submit(row_of, name, seeds) for name in wanted]):
+            row, took = done.result()
+            rows.append(row)
+            print(row.line(), f" {took:.0f} s", flush=True)
+            found[row.name] = asdict(row) | {"took": took, "commit": commit.strip(), "versions": versions}
+            write([found[name] for name in names if name in found])     # each time: it takes long, may be cut short
+    faults = [row.name for row in rows if row.faults()]
+    print(f"{len(faults)} outside their limits: {', '.join(faults) or 'none'}")
     return 1 if faults else 0
 
 
-def write(rows: dict[str, list[Row]], seeds: int, seconds: float) -> None:
-    command = "make coverage" if seeds == 1000 else f"python benchmarks/coverage.py {seeds}"
+def write(found: list[dict]) -> None:
+    """The store, with a line a row, and the table."""
+    STORE.parent.mkdir(exist_ok=True)
+    STORE.write_text("{\n" + ",\n".join(f"{json.dumps(r['name'])}: {json.dumps(r)}" for r in found) + "\n}\n")
+    rows = {r["name"]: Row(**{k: v for k, v in r.items() if k in Row.__dataclass_fields__}) for r in found}
+    seeds = max(row.seeds for row in rows.values())
     least = ", ".join(f"{int(binom.ppf(FALSE_ALARM, seeds, level))} at {level:.0%}" for level in (0.95, 0.99))
+    made = ", ".join(sorted({f"{r['commit']} ({r['versions']})" for r in found}))
+    hours = sum(r["took"] for r in found) / 3600 / (os.cpu_count() or 1)
     lines = [
         "# Coverage of the intervals",
         "",
-        f"`{command}`: {seconds / 60:.0f} minutes on {os.cpu_count()} cores ({platform.machine()}, Python "
-        f"{platform.python_version()}, JAX {jax.__version__}); seeds from {FIRST}. Binomial limits at {FALSE_ALARM:g}:",
-        f"of {seeds} honest intervals {least} hold the truth, or more; a row with fewer seeds has its own limits.",
+        f"`make coverage`, or `python benchmarks/coverage.py {seeds} NAME ...`, {hours:.1f} hours in all; rows made at",
+        f"{made}. Seeds from {FIRST}. Binomial limits at {FALSE_ALARM:g}: of {seeds} honest intervals",
+        f"{least} hold the truth, or more; a row with fewer seeds has its own limits.",
         "",
         "`at 95 %`, `at 99 %`: intervals that held the truth. `half-width`: the mean, without intervals that are the",
         "whole line, which `unbounded` counts; at 95 % for certificates, at both levels in turn for whole calls. `over",
@@ -162,13 +189,11 @@ def write(rows: dict[str, list[Row]], seeds: int, seconds: float) -> None:
         "A certificate is given a fixed surrogate, most of them wrong on purpose. Whole calls have default settings,",
         "but for a method of `smoothing` in strength-20 and the rare events; even seeds at 99 %, odd ones at 95 %,",
         "fewer where one takes long. An `unbiased` value is also compared with the truth over all seeds, to four",
-        "standard errors.",
+        "standard errors, but not for the rare events, most of whose intervals are refused.",
     ]
-    for title, some in rows.items():
-        lines += ["", f"## {title}", "", *HEADER, *(row.line() for row in some)]
-    target = HERE / "results" / "coverage.md"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text("\n".join(lines) + "\n")
+    for title, cases in SECTIONS.items():
+        lines += ["", f"## {title}", "", *HEADER, *(rows[name].line() for name in cases if name in rows)]
+    STORE.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

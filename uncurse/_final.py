@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 
 from ._gather import Gathered, gather, growth
 from ._request import Request
-from ._rounding import widened
+from ._rounding import ulps, widened
 from ._solution import Guarantee, Result, Snapshot
-from .certificates import TOGETHER, AbstractCertificate, Bounds, Sampler, allowed
+from .certificates import TOGETHER, AbstractCertificate, Bounds, Sampler, allowed, paths_needed
 from .statistics import Moments, Purpose, stream
 from .surrogates import AbstractSurrogate
 
@@ -63,9 +63,8 @@ class Final:
     def certify(self, plan: Plan) -> tuple[Bounds, int, Result]:
         """The interval, the most paths that a point took, and how it ended.
 
-        Numbers of paths are fixed beforehand. Half as many again, or more where few paths carry the average, join where
-        a point fell short, up to twice. It keeps what it has: a sample drawn anew would forget the rare large value for
-        which the first was found too small.
+        Numbers of paths are fixed beforehand. More join where a point fell short, up to twice: a sample drawn anew
+        would forget the rare large value for which the first was found too small.
         """
         wanted, short = self._wanted(plan), np.arange(len(plan.y0))
         moments, complete, attempt = None, True, 0
@@ -80,7 +79,7 @@ class Final:
             final = self.interrupted or not complete or plan.counts is None or attempt == ATTEMPTS
             if not len(short) or moments.invalid or final:
                 break
-            wanted = (growth(bounds, moments) * moments.counts).astype(int)
+            wanted = self._grown(plan, bounds, moments)
         unseen = plan.varies & (moments.deviation[:, 0] == 0)
         if unseen.any() and not moments.invalid:
             least, most = plan.reach
@@ -154,11 +153,19 @@ class Final:
 
     def _bounds(self, plan: Plan, moments: Moments) -> Bounds:
         """The interval, cut to the range of u, and widened by what single precision can carry: paths, a few units in
-        the last place of the value, and the rounding of sums over all coordinates, which grows like the root of their
-        number."""
+        the last place of the value, and sums over all coordinates."""
         bounds = within(plan.certificate.bounds(moments, plan.y0, self.request.z), plan.reach)
-        ulps = max(4.0, 0.4 * np.sqrt(plan.sampler.starts.shape[1]))
-        return widened(bounds, plan.rounding, ulps)
+        return widened(bounds, plan.rounding, ulps(plan.sampler.starts.shape[1]))
+
+    def _grown(self, plan: Plan, bounds: Bounds, moments: Moments) -> Points:
+        """Paths for each point after a sample fell short: what it now says is needed, up to half as many again; all
+        that `growth` says where few paths carry the average, since then the sample cannot tell."""
+        most = growth(bounds, moments)
+        needed = paths_needed(
+            plan.certificate, moments, plan.y0, self.request.tolerance, self.request.z, bounds.budget["rounding"]
+        )
+        told = most if needed is None else np.where(most > 1.5, most, np.clip(needed / moments.counts, 1.1, 1.5))
+        return (told * moments.counts).astype(int)
 
     def _verdict(self, bounds: Bounds, moments: Moments, complete: bool, unseen: bool) -> Result:
         if moments.invalid:

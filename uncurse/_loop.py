@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ._final import Final, Plan, fewest, planned
 from ._gather import insisted
 from ._request import Request
-from ._rounding import Blur, felt
+from ._rounding import EPS, Blur, felt, ulps
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis import Source, analyse
 from .certificates import (
@@ -231,7 +231,8 @@ class Run:
         self.pilots += 1
         key = stream(self.request.seed, Purpose.constants, self.pilots)
         found = theorems(self.problem, self.source, setting.sampler, surrogate, chunk, y0, key)
-        offered = offers(found, chunk, y0, self.request.tolerance, self.request.z)
+        spent = ulps(self.problem.dim) * EPS * np.abs(y0)
+        offered = offers(found, chunk, y0, self.request.tolerance, self.request.z, spent)
 
         def within(seconds: float) -> list[Offer]:
             return [o for o in offered if self._seconds(o, rate) < seconds]
@@ -240,7 +241,7 @@ class Run:
         left = max(self.request.left, 0.0)
         if not exact and not within(min(FOR_PROOF, left)):
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
-            offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z)
+            offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z, spent)
         dear = min(PATIENCE, FOR_PROOF + DEARER * min((self._seconds(o, rate) for o in offered), default=np.inf))
         chosen = (within(min(dear, left)) or within(dear) or sorted(offered, key=lambda o: o.bias))[0]
         return chosen, min((o.bias for o in offered if o.proved), default=np.inf)

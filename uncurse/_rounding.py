@@ -111,6 +111,11 @@ class Blur:
         return error
 
 
+def ulps(dim: int) -> float:
+    """Of the value, in sums over so many coordinates: their roundings add up like a random walk."""
+    return max(4.0, 0.4 * np.sqrt(dim))
+
+
 def widened(bounds: Bounds, blur: PerPoint, ulps: float = 0.0) -> Bounds:
     """The interval with both ends moved out by what blurred paths do, and by some ulps of the value.
 

@@ -22,6 +22,7 @@ from ._select import Offer as Offer
 from ._select import allowed as allowed
 from ._select import fallback as fallback
 from ._select import offers as offers
+from ._select import paths_needed as paths_needed
 from ._select import theorems as theorems
 from .directional import Directional as Directional
 from .gradient_smooth import GradientSmooth as GradientSmooth

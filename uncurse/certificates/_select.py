@@ -80,9 +80,11 @@ def _with_step(certificate: AbstractCertificate, problem: ParabolicPDE) -> Abstr
 
 
 def offers(
-    certificates: list[AbstractCertificate], pilot: Chunk, y0: PerPoint, tolerance: tuple[float, float], z: float
+    certificates: list[AbstractCertificate], pilot: Chunk, y0: PerPoint, tolerance: tuple[float, float], z: float,
+    spent: PerPoint,
 ) -> list[Offer]:
-    """Each certificate with what it would cost, the strongest guarantee first, the cheapest first within one."""
+    """Each certificate with what it would cost, the strongest guarantee first, the cheapest first within one; `spent`
+    of the tolerance is for others."""
     result = []
     for certificate in certificates:
         moments = Moments.of(columns_of(certificate, pilot, y0))
@@ -90,7 +92,8 @@ def offers(
         bias = certificate.predict(moments, y0, z, 10**14)
         with np.errstate(over="ignore"):        # beyond all tolerance
             worst = float(np.max(bias.half_width / allowed(bias.value, tolerance)))
-        result.append(Offer(certificate, _paths_needed(certificate, moments, y0, tolerance, z), here, worst))
+        counts = paths_needed(certificate, moments, y0, tolerance, z, spent)
+        result.append(Offer(certificate, counts, here, worst))
     cost = [(ORDER.index(o.bounds.guarantee), o.count if o.count is not None else np.inf, o.bias) for o in result]
     return [result[i] for i in sorted(range(len(result)), key=cost.__getitem__)]
 
@@ -101,13 +104,15 @@ def allowed(value: PerPoint, tolerance: tuple[float, float]) -> PerPoint:
     return np.maximum(np.maximum(atol, rtol * np.abs(value)), np.finfo(np.float64).tiny)
 
 
-def _paths_needed(
-    certificate: AbstractCertificate, moments: Moments, y0: PerPoint, tolerance: tuple[float, float], z: float
+def paths_needed(
+    certificate: AbstractCertificate, moments: Moments, y0: PerPoint, tolerance: tuple[float, float], z: float,
+    spent: PerPoint,
 ) -> Int[np.ndarray, " n"] | None:
-    """For each point the smallest count, within a tenth, whose predicted half-width is 5 % inside the tolerance."""
+    """For each point the smallest count, within a tenth, whose predicted half-width, with what is spent already, is 5 %
+    inside the tolerance; None where no number will do at some."""
     def enough(count: float) -> Bool[np.ndarray, " n"]:
         bounds = certificate.predict(moments, y0, z, int(count))
-        return bounds.half_width <= 0.95 * allowed(bounds.value, tolerance)
+        return bounds.half_width + spent <= 0.95 * allowed(bounds.value, tolerance)
 
     low, high = 2.0, 1e14
     if not enough(high).all():

@@ -11,7 +11,7 @@ from ..problems import ParabolicPDE
 from ._base import AbstractSurrogate, Point, Scalar
 from ._frame import Frame
 
-COUNT = 256
+COUNT = 128
 
 
 class Features(AbstractSurrogate):
