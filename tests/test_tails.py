@@ -82,23 +82,38 @@ def test_the_unit_of_u_does_not_matter(unit):
     assert solution.low <= truth <= solution.high
 
 
-def test_a_sample_that_falls_short_is_enlarged_not_forgotten(monkeypatch):
-    """The pilot's count is cut to a quarter, so the first two samples are too small."""
-    choose, sample, sizes = Run._choose, Final._sample, []
+@pytest.fixture
+def sizes(monkeypatch):
+    """Solves with a part of the paths that the pilot asks for; (paths before, paths after) of each final sample."""
+    def solve(part, **options):
+        choose, sample, found = Run._choose, Final._sample, []
 
-    def too_few(self, *args):
-        offer, bias = choose(self, *args)
-        return replace(offer, counts=np.maximum(offer.counts // 4, 1)), bias
+        def too_few(self, *args):
+            offer, bias = choose(self, *args)
+            return replace(offer, counts=np.maximum((part * offer.counts).astype(int), 1)), bias
 
-    def recorded(self, plan, points, missing, attempt, before):
-        drawn, whole = sample(self, plan, points, missing, attempt, before)
-        had = 0 if before is None else before.count
-        sizes.append((had, had + drawn.count))
-        return drawn, whole
+        def recorded(self, plan, points, missing, attempt, before):
+            drawn, whole = sample(self, plan, points, missing, attempt, before)
+            had = 0 if before is None else before.count
+            found.append((had, had + drawn.count))
+            return drawn, whole
 
-    monkeypatch.setattr(Run, "_choose", too_few)
-    monkeypatch.setattr(Final, "_sample", recorded)
-    solution = solved(lambda x: jnp.cos(3 * x[0]), atol=4e-3, rtol=0.0, method="smoothing")
-    assert len(sizes) == 3 and sizes[0][0] == 0
-    assert sizes[1][0] == sizes[0][1] and sizes[2][0] == sizes[1][1]       # each goes on from the one before
-    assert sizes[2][1] > sizes[1][1] > sizes[0][1] and solution.stats["paths"] == sizes[2][1]
+        monkeypatch.setattr(Run, "_choose", too_few)
+        monkeypatch.setattr(Final, "_sample", recorded)
+        return solved(lambda x: jnp.cos(3 * x[0]), rtol=0.0, method="smoothing", **options), found
+
+    return solve
+
+
+def test_a_sample_that_falls_short_is_enlarged_not_forgotten(sizes):
+    """A quarter: the first two samples are too small."""
+    solution, found = sizes(0.25, atol=4e-3)
+    assert len(found) == 3 and found[0][0] == 0
+    assert found[1][0] == found[0][1] and found[2][0] == found[1][1]       # each goes on from the one before
+    assert found[2][1] > found[1][1] > found[0][1] and solution.stats["paths"] == found[2][1]
+
+
+def test_a_sample_that_is_nearly_enough_grows_by_what_it_lacks(sizes):
+    solution, found = sizes(0.8, atol=1e-3)
+    assert solution.result is Result.tolerance_met and len(found) == 2
+    assert 1.05 < found[1][1] / found[0][1] < 1.4

@@ -56,6 +56,11 @@ class Clock:
     def compile(self) -> float:
         return agreed(_compiling(self.start, time.perf_counter()))
 
+    @property
+    def working(self) -> float:
+        """Without compilation."""
+        return self.elapsed - self.compile
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         begin = time.perf_counter()

@@ -1,21 +1,17 @@
 """The loop for control problems: a policy is proposed, then its cost and what no policy can beat are certified."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ._control_final import PATIENCE, PILOT, ControlFinal, ControlPlan
 from ._entropic import Entropic
-from ._gather import gather, growth, insisted
 from ._request import Request
-from ._rounding import FEWEST as SCATTERED
-from ._rounding import Blur, felt, widened
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis._control import Decision, analyse_control
 from .analysis._rays import refuse_unbounded
@@ -23,7 +19,7 @@ from .analysis._shift import Shift, find_shift
 from .certificates import Bounds, allowed, rows_for
 from .certificates._controlled import BRANCHES, Rollouts
 from .certificates._words import assumptions
-from .certificates.branched import Branched, chosen, interval, split
+from .certificates.branched import Branched, chosen, split
 from .certificates.control_linear_quadratic import linear_quadratic
 from .certificates.drift_control import Shifted
 from .methods import policy as training
@@ -36,7 +32,6 @@ from .surrogates import AbstractPolicy, AbstractSurrogate, Feedback, Quadratic
 
 PerPoint = Float[np.ndarray, " n"]
 
-PILOT = 2048            # paths over all points that say what a policy costs
 DATES = 256             # dates over all points at which a pilot branches
 FEWEST = 1024           # paths, and a quarter as many dates, for a point in a final sample
 MOMENT, MANY = 2.0, 2**17       # seconds, and paths, that an exponential average takes at least: its tail is rarely met
@@ -44,7 +39,6 @@ GAP_SHARE = 0.6         # of the tolerance: a policy gap (half of it, as it coun
 GAIN = 0.95             # a block of training that leaves more of the gap, or of the excess cost, was the last ...
 PATIENT = 3             # ... if so many in a row did
 SETTLED = 0.1           # of the tolerance: where no gap is known, a block that lowers the cost by less gained nothing
-PATIENCE = 600.0        # seconds that training, or the certificate, may take where there is no limit
 
 
 @dataclass
@@ -80,7 +74,6 @@ class Control:
     pilots: int = 0
     interrupted: bool = False
     hurried: bool = False       # the limit of time, and nothing else, ended the training
-    rounding: PerPoint = field(default_factory=lambda: np.zeros(1))      # of the states of the policy that is certified
     shift: Shift | None = None  # where costs are not convex, and controls shift the noise
 
     @staticmethod
@@ -162,17 +155,17 @@ class Control:
         assert decision is not None
         rolls, key = self._rollouts(policy, value), stream(self.request.seed, Purpose.pilot, self.pilots)
         with self.request.clock.stage("certify"):
-            begin = self._working
+            begin = self.request.clock.working
             if self.shift is None or self._base is None:
                 costs = np.concatenate(list(rolls.costs(key, max(PILOT // n, 64))), axis=1)
                 net, entropic = costs[..., 0] - costs[..., 1], None
             else:
                 looking = stream(self.request.seed, Purpose.pilot, self.pilots, 2)
                 net, entropic = Entropic.of(rolls, self.shift, self._base, key, looking)
-            middle = self._working
+            middle = self.request.clock.working
             key = stream(self.request.seed, Purpose.pilot, self.pilots, 1)
             rounds = list(rolls.gradients(key, max(DATES // n, 8)))
-            end = self._working
+            end = self.request.clock.working
         g, a = (np.concatenate([r[i] for r in rounds], axis=1) for i in range(2))
         rates = (middle - begin) / net.size, (end - middle) / a[..., 0].size
         low, high = self._box
@@ -197,17 +190,13 @@ class Control:
         })
         known_low = np.where(np.isfinite(found.gap), found.cost - found.gap, -np.inf)
         self.history.append(Snapshot(self.request.clock.elapsed, known_low, found.cost, "pilot"))
-        self._show(known_low, found.cost, None, name)
+        self.request.show(known_low, found.cost, None, name)
         return found
 
     @cached_property
     def _base(self) -> Shifted | None:
         """What paths need to know where controls shift the noise, before there is a policy."""
         return None if self.shift is None else Shifted.of(self.problem, self.shift.matrix, self.shift.modulus.value)
-
-    def _show(self, low: PerPoint, high: PerPoint, fraction: float | None, note: str = "") -> None:
-        worst = int(np.argmax(high - low))
-        self.request.progress.update(fraction, float(low[worst]), float(high[worst]), note)
 
     def _keep(self, found: _Proposal) -> None:
         """The better of two: the narrower where a gap is known, else the cheaper; never a cost that is no number."""
@@ -268,126 +257,19 @@ class Control:
         return max(FEWEST // len(self.request.points), 128)
 
     def _certify(self) -> tuple[Bounds, tuple[int, int], Result]:
-        """Fresh paths and fresh branches for the frozen policy, in numbers fixed before."""
-        best = self.best
-        assert best is not None
+        """Fresh paths and fresh branches for the frozen policy."""
+        best, decision = self.best, self.decision
+        assert best is not None and decision is not None
         self.request.progress.stage("certificate")
-        self.rounding, interrupted = insisted(lambda: self._rounding(best))
-        self.interrupted |= interrupted
-        paths, dates = self._counts(best)
-        if self.interrupted:
-            paths, dates = min(paths, self._fewest), min(dates, self._fewest // 4)
-        room = max(PATIENCE, 1.0) / max(self._seconds(best), 1e-9)
-        paths = int(min(paths, max(paths * room, self._fewest)))
-        dates = int(min(dates, max(dates * room, self._fewest // 4)))
-        cost, gap, attempt = None, None, 0
-        while True:     # half as many join a sample that fell short; a new one would forget what it met
-            cost, gap, whole = self._sample(best, (paths, dates), attempt, cost, gap)
-            bounds = self._bounds(cost, gap)
-            self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
-            self._show(bounds.low, bounds.high, None)
-            met = bool((bounds.half_width <= allowed(bounds.value, self.request.tolerance)).all())
-            short = bounds.budget["policy gap"] + self.rounding < 0.8 * allowed(bounds.value, self.request.tolerance)
-            leading = 1 if best.entropic is None else 2     # columns: the last one stands in for the first
-            pays = short.all() or (best.entropic is not None and cost.heavy[:, :leading].any())
-            if met or not whole or cost.invalid or self.interrupted or attempt == 2 or not (pays and room > 1.5):
-                break
-            attempt += 1
-            paths = int(growth(bounds, cost, leading).max() * cost.count)
-            dates = 0 if gap is None else int(1.5 * gap.count)
-        return bounds, (cost.count, 0 if gap is None else gap.count), self._verdict(bounds, cost, gap, met, whole)
-
-    def _sample(
-        self, best: _Proposal, counts: tuple[int, int], attempt: int, cost: Moments | None, gap: Moments | None
-    ) -> tuple[Moments, Moments | None, bool]:
-        """Paths and dates brought to fixed numbers; whether they got there."""
-        paths = counts[0] - (0 if cost is None else cost.count)
-        dates = counts[1] - (0 if gap is None else gap.count)
-        rolls = self._rollouts(best.policy, best.value)
-        share = paths * best.rates[0] / max(paths * best.rates[0] + dates * best.rates[1], 1e-12)
-        key = stream(self.request.seed, Purpose.certificate, attempt)
-        if best.entropic is None:
-            net = (np.stack([c[..., 0] - c[..., 1], c[..., 0]], axis=-1) for c in rolls.costs(key, paths))
-        else:
-            net = best.entropic.columns(rolls, key, paths)
-        until = self.request.clock.elapsed + share * self.request.left
-        cost, whole = self._gather(net, counts[0], cost, until)
-        if counts[1] and np.isfinite(best.gap).all():
-            key = stream(self.request.seed, Purpose.certificate, attempt, 1)
-            columns = (best.bound.columns(g, a) for g, a in rolls.gradients(key, dates))
-            gap, complete = self._gather(columns, counts[1], gap)
-            whole = whole and complete
-        return cost, gap, whole
-
-    def _gather(
-        self, columns: Iterable[np.ndarray], count: int, before: Moments | None, until: float | None = None
-    ) -> tuple[Moments, bool]:
-        def seen(moments: Moments) -> None:
-            self.request.progress.update(min(moments.count / count, 1.0))
-
-        drawn = accumulate((Moments.of(c) for c in columns), Moments.merge)
-        found = gather(self.request, drawn, count, before, seen=seen, until=until)
-        self.interrupted |= found.interrupted
-        return found.moments, found.complete
-
-    def _bounds(self, cost: Moments, gap: Moments | None) -> Bounds:
-        decision = self.decision
-        assert decision is not None
         floor = 0.0 if decision.costs_positive else -np.inf
-        rounding = 4 * np.finfo(np.float32).eps * self.problem.steps**0.5
-        entropic = None if self.best is None else self.best.entropic
-        if entropic is not None:
-            bounds = entropic.bounds(cost, self.request.z, floor, rounding)
-        else:
-            bounds = interval(cost, gap, self.request.z, floor, rounding, decision.proved)
-        bounds = widened(bounds, self.rounding)
-        return replace(bounds, low=np.maximum(bounds.low, floor))
-
-    def _rounding(self, best: _Proposal) -> PerPoint:
-        """How far the cost is off because states are in single precision.
-
-        The cost is a function of the noise of all N steps, each blurred by the same fraction: the root of N times the
-        bound for one.
-        """
-        points, key = self.request.points, stream(self.request.seed, Purpose.baseline, 1)
-        rolls = self._rollouts(best.policy, best.value)
-        few = max(rolls.rows // SCATTERED, 1)       # points at once
-
-        def costs(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n paths 2"]:
-            near = replace(rolls, starts=points)
-            return np.concatenate(list(near.costs(key, max(PILOT // len(points), 64))), axis=1)
-
-        def mean(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 1"]:
-            drawn = costs(points)
-            return (drawn[..., :1] - drawn[..., 1:]).mean(axis=1)
-
-        with self.request.clock.stage("certify"):
-            parts = [points[i : i + few] for i in range(0, len(points), few)]
-            ends = [replace(rolls, starts=part).ends(key) for part in parts]
-            blurs = [
-                Blur.of(part, end, end - part[:, None], self.problem.steps, lasting=True)
-                for part, end in zip(parts, ends, strict=True)
-            ]
-            blur = Blur(np.concatenate([b.share for b in blurs]), np.concatenate([b.still for b in blurs]))
-            return blur.error(self.problem.steps**0.5 * felt(costs(points)[..., 0]), points, mean)
-
-    def _verdict(self, bounds: Bounds, cost: Moments, gap: Moments | None, met: bool, whole: bool) -> Result:
-        if cost.invalid or (gap is not None and gap.invalid):
-            return Result.not_finite
-        if met:
-            return Result.tolerance_met
-        if self.interrupted:
-            return Result.interrupted
-        few = cost.heavy[:, 0] & cost.heavy[:, -1]
-        if self.best is not None and self.best.entropic is not None:    # nothing stands in for an exponential
-            few = few | cost.heavy[:, 1]
-        if few.any() and whole:
-            return Result.heavy_tailed
-        if not whole or self.hurried or self.request.clock.elapsed > 0.9 * self.request.limit:
-            return Result.time_limit
-        fixed = np.maximum(bounds.budget["policy gap"], bounds.budget["rounding"])
-        limited = fixed > 0.5 * allowed(bounds.value, self.request.tolerance)
-        return Result.bias_limited if limited.any() else Result.sampling_limited
+        plan = ControlPlan(
+            self._rollouts(best.policy, best.value), best.bound if np.isfinite(best.gap).all() else None, best.entropic,
+            self._counts(best), best.rates, self._fewest, floor, decision.proved, self.hurried,
+        )
+        final = ControlFinal(self.request, self.history, self.interrupted)
+        found = final.certify(plan)
+        self.interrupted = final.interrupted
+        return found
 
     # --- reporting
 
@@ -402,11 +284,6 @@ class Control:
         if bounds is None:
             return np.full(m, -np.inf), np.full(m, np.inf)
         return np.asarray(bounds[0], dtype=np.float64), np.asarray(bounds[1], dtype=np.float64)
-
-    @property
-    def _working(self) -> float:
-        """Seconds so far without compilation."""
-        return self.request.clock.elapsed - self.request.clock.compile
 
     def _baseline(self) -> Estimate:
         """The cost of doing nothing: no control, kept within the bounds."""

@@ -142,9 +142,8 @@ class Final:
                 self.request.progress.update(min(done, 1.0))
                 return
             bounds = self._bounds(plan, moments if before is None else before.merge(moments))
-            worst = int(np.argmax(bounds.half_width))
             self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
-            self.request.progress.update(min(done, 1.0), float(bounds.low[worst]), float(bounds.high[worst]))
+            self.request.show(bounds.low, bounds.high, min(done, 1.0))
 
         least = None if self.interrupted else lambda: next(drawn(1, 1))      # a second Ctrl-C goes through
         found = gather(self.request, drawn(count), count, seen=seen, least=least)

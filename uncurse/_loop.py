@@ -126,11 +126,11 @@ class Run:
         """Try methods in turn, each for as long as a second of it saves more than a second of certificate."""
         for method in self.methods:
             self.request.progress.stage(method.name)
-            begin, setting = self._working, self._setting(self._steps())
+            begin, setting = self.request.clock.working, self._setting(self._steps())
             with self.request.clock.stage("train"):
                 state = method.init(setting, None if self.best is None else self.best.surrogate, y0)
             proposal = self._assess(method, state, setting, y0)
-            block = self._working - begin
+            block = self.request.clock.working - begin
             poor = 0        # blocks in a row that gained little: one may be bad luck
             while True:
                 poor = 0 if self._keep(proposal) else poor + 1
@@ -138,11 +138,11 @@ class Run:
                     break
                 if self._enough(block):
                     return
-                begin, y0 = self._working, proposal.y0
+                begin, y0 = self.request.clock.working, proposal.y0
                 with self.request.clock.stage("train"):
                     state = method.step(setting, proposal.state, y0)
                 proposal = self._assess(method, state, setting, y0)
-                block = self._working - begin
+                block = self.request.clock.working - begin
             assert self.best is not None
             y0 = self.best.y0
             if self.best.state.round > 0 or method is self.methods[-1]:
@@ -167,11 +167,6 @@ class Run:
             if not self._keep(self._assess(best.method, best.state, self._setting(steps), best.y0)):
                 return
             best = self.best
-
-    @property
-    def _working(self) -> float:
-        """Seconds so far without compilation."""
-        return self.request.clock.elapsed - self.request.clock.compile
 
     def _enough(self, price: float, saving: float = SAVING) -> bool:
         """Whether to stop proposing, where the next block costs `price` seconds and saves that part of the certificate.
@@ -206,7 +201,7 @@ class Run:
             "certificate": type(offer.certificate).__name__, "predicted_seconds": seconds,
             "at_seconds": self.request.clock.elapsed,
         })
-        self._show(offer.bounds, None, method.name)
+        self.request.show(offer.bounds.low, offer.bounds.high, None, method.name)
         source = 2 * np.sqrt(self.problem.horizon * chunk.fine.source2.mean(axis=1, dtype=np.float64))
         scatter = felt(chunk.fine.payoff) + source
         return _Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias, scatter)
@@ -267,15 +262,11 @@ class Run:
         """Fresh pilot paths, about `paths` over all points, and the seconds that one takes where all devices are
         busy."""
         self.pilots += 1
-        n, begin = len(y0), self._working
+        n, begin = len(y0), self.request.clock.working
         count = max(paths // n, 64) if setting.rows >= 64 else max(paths // (8 * n), 32)
         with self.request.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.request.seed, Purpose.pilot, self.pilots), count)
-        return chunk, (self._working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))
-
-    def _show(self, bounds: Bounds, fraction: float | None, note: str = "") -> None:
-        worst = int(np.argmax(bounds.half_width))
-        self.request.progress.update(fraction, float(bounds.low[worst]), float(bounds.high[worst]), note)
+        return chunk, (self.request.clock.working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))
 
     def _setting(self, steps: int) -> Setting:
         assert self.source is not None

@@ -41,6 +41,13 @@ class Request:
         spent = self.clock.spent
         return Timing(self.clock.elapsed, self.clock.compile, spent.get("train", 0.0), spent.get("certify", 0.0))
 
+    def show(
+        self, low: Float[np.ndarray, " n"], high: Float[np.ndarray, " n"], fraction: float | None, note: str = ""
+    ) -> None:
+        """The widest interval so far, and which part of the stage is done, where that is known."""
+        worst = int(np.argmax(high - low))
+        self.progress.update(fraction, float(low[worst]), float(high[worst]), note)
+
     def shaped(self, a: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "..."]:
         """Shaped like the points asked for."""
         return a[0] if self.one_point else a

@@ -95,9 +95,9 @@ class Stopping:
         steps = self._steps
         for level, method in enumerate(self.methods):
             self.request.progress.stage(str(method))
-            begin = self._working
+            begin = self.request.clock.working
             surrogate = self._fit(method, level, steps)
-            price = self._working - begin
+            price = self.request.clock.working - begin
             plan = self._finest(method, surrogate, level, steps)
             while not self.problem.process.exact and steps < MOST_STEPS and self._step_limited(plan):
                 steps *= 2
@@ -163,10 +163,10 @@ class Stopping:
         widest = max(self.problem.dim, surrogate.theta.shape[1])
         sampler = DateSampler(walk, self.request.points, rows_for(widest, points))
         key = stream(self.request.seed, Purpose.pilot, self.pilots)
-        begin = self._working
+        begin = self.request.clock.working
         with self.request.clock.stage("certify"):
             *_, moments = sampler.moments(surrogate, key, max(PILOT // n, 64), self._certificate)
-        rate = (self._working - begin) / (moments.count * n)
+        rate = (self.request.clock.working - begin) / (moments.count * n)
         bounds = self._certificate.bounds(moments, self.request.z, self._now)
         count = self._needed(moments)
         asked = allowed(bounds.value, self.request.tolerance)
@@ -180,7 +180,7 @@ class Stopping:
             "net": points, "gap": self._gap(plan), "predicted_seconds": seconds,
             "at_seconds": self.request.clock.elapsed,
         })
-        self._show(bounds, None, f"net of {points}")
+        self.request.show(bounds.low, bounds.high, None, f"net of {points}")
         return plan
 
     def _needed(self, moments: Moments) -> int | None:
@@ -214,11 +214,6 @@ class Stopping:
         paid = [float(self.problem.payoff(zero, jnp.asarray(x, dtype=np.float32))) for x in points]
         return np.where(np.isfinite(paid), paid, -np.inf)
 
-    @property
-    def _working(self) -> float:
-        """Seconds so far without compilation."""
-        return self.request.clock.elapsed - self.request.clock.compile
-
     def _baseline(self) -> Estimate:
         """What stopping at the last date alone is worth: the European value."""
         problem = self.problem
@@ -232,10 +227,6 @@ class Stopping:
             moments = last_date_moments(walk, points, rows, stream(self.request.seed, Purpose.baseline), shifts)
         value, half = moments.mean[:, 0], self.request.z * moments.cautious_error[:, 0]
         return Estimate(value, value - half, value + half)
-
-    def _show(self, bounds: Bounds, fraction: float | None, note: str = "") -> None:
-        worst = int(np.argmax(bounds.half_width))
-        self.request.progress.update(fraction, float(bounds.low[worst]), float(bounds.high[worst]), note)
 
     # --- certifying
 
@@ -268,7 +259,7 @@ class Stopping:
         def seen(moments: Moments) -> None:
             bounds = self._bounds(moments)
             self.history.append(Snapshot(self.request.clock.elapsed, bounds.low, bounds.high, "certificate"))
-            self._show(bounds, moments.count / count)
+            self.request.show(bounds.low, bounds.high, moments.count / count)
 
         drawn = self._drawn(plan, count - (0 if before is None else before.count), attempt)
         found = gather(self.request, drawn, count, before, seen=seen,

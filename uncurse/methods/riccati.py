@@ -96,28 +96,27 @@ def _coefficients(problem: ControlProblem) -> tuple:
     keeps arrays that a function closes over as it first met them, in float32.
     """
     d, h = problem.dim, problem.step
+    found = _derivatives(problem, jnp.arange(problem.steps) * h, jnp.zeros(d + problem.control_dim))
+    (J, b, C, g, level, noise), end = jax.tree.map(lambda a: np.asarray(a, dtype=np.float64), found)
+    A, B = np.eye(d) + h * J[:, :, :d], h * J[:, :, d:]
+    Q, S, R = h * C[:, :d, :d], h * C[:, d:, :d], h * C[:, d:, d:]
+    return A, B, h * b, Q, S, R, h * g[:, :d], h * g[:, d:], h * level, h * noise, end
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _derivatives(problem: ControlProblem, times: Float[Array, " n"], z: Float[Array, " w"]) -> tuple:
+    """Of drift and running cost at z = (x, a) and each time, with values and noise; and of the terminal cost at x."""
+    d = problem.dim
     drift, cost = _joined(problem)
 
-    def at(t: Array, z: Array) -> tuple[Array, ...]:
+    def at(t: Array) -> tuple[Array, ...]:
         sigma = problem.sigma(t, z[:d], z[d:])
         noise = sigma @ sigma.T if sigma.ndim == 2 else jnp.diag(jnp.broadcast_to(sigma**2, (d,)))
         slope, curvature = jax.grad(cost, argnums=1), jax.jacfwd(jax.grad(cost, argnums=1), argnums=1)
         return jax.jacfwd(drift, argnums=1)(t, z), drift(t, z), curvature(t, z), slope(t, z), cost(t, z), noise
 
-    def last(x: Array) -> tuple[Array, ...]:
-        g = problem.terminal_cost
-        return jax.jacfwd(jax.grad(g))(x), jax.grad(g)(x), g(x)
-
-    @jax.jit
-    def everything(times: Array, z: Array) -> tuple:
-        rows = max(min(BLOCK // len(z) ** 2, problem.steps), 1)
-        return jax.lax.map(lambda t: at(t, z), times, batch_size=rows), last(z[:d])
-
-    found = everything(jnp.arange(problem.steps) * h, jnp.zeros(d + problem.control_dim))
-    (J, b, C, g, level, noise), end = jax.tree.map(lambda a: np.asarray(a, dtype=np.float64), found)
-    A, B = np.eye(d) + h * J[:, :, :d], h * J[:, :, d:]
-    Q, S, R = h * C[:, :d, :d], h * C[:, d:, :d], h * C[:, d:, d:]
-    return A, B, h * b, Q, S, R, h * g[:, :d], h * g[:, d:], h * level, h * noise, end
+    rows, x, g = max(min(BLOCK // len(z) ** 2, problem.steps), 1), z[:d], problem.terminal_cost
+    return jax.lax.map(at, times, batch_size=rows), (jax.jacfwd(jax.grad(g))(x), jax.grad(g)(x), g(x))
 
 
 def _joined(problem: ControlProblem) -> tuple[Callable, Callable]:
