@@ -177,7 +177,8 @@ def _mean(values: PerPath, point: Int[np.ndarray, " k"], n: int) -> tuple[PerPoi
     """The mean of the values that belong to each of n points, and its standard error."""
     count = np.maximum(np.bincount(point, minlength=n), 1)
     mean = np.bincount(point, values, n) / count
-    return mean, np.sqrt(np.bincount(point, (values - mean[point]) ** 2, n) / count) / np.sqrt(count)
+    with np.errstate(invalid="ignore"):     # an infinite value leaves NaN, which no certificate believes
+        return mean, np.sqrt(np.bincount(point, (values - mean[point]) ** 2, n) / count) / np.sqrt(count)
 
 
 def _upper(values: PerPath, point: Int[np.ndarray, " k"], n: int) -> PerPoint:
