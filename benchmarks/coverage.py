@@ -173,12 +173,12 @@ def write(found: list[dict]) -> None:
     seeds = max(row.seeds for row in rows.values())
     least = ", ".join(f"{int(binom.ppf(FALSE_ALARM, seeds, level))} at {level:.0%}" for level in (0.95, 0.99))
     made = ", ".join(sorted({f"{r['commit']} ({r['versions']})" for r in found}))
-    hours = sum(r["took"] for r in found) / 3600 / (os.cpu_count() or 1)
+    hours = sum(r["took"] for r in found) / 3600
     lines = [
         "# Coverage of the intervals",
         "",
-        f"`make coverage`, or `python benchmarks/coverage.py {seeds} NAME ...`, {hours:.1f} hours in all; rows made at",
-        f"{made}. Seeds from {FIRST}. Binomial limits at {FALSE_ALARM:g}: of {seeds} honest intervals",
+        f"`make coverage`, or `python benchmarks/coverage.py {seeds} NAME ...`: {hours:.1f} hours, summed over cores;",
+        f"rows made at {made}. Seeds from {FIRST}. Binomial limits at {FALSE_ALARM:g}: of {seeds} honest intervals",
         f"{least} hold the truth, or more; a row with fewer seeds has its own limits.",
         "",
         "`at 95 %`, `at 99 %`: intervals that held the truth. `half-width`: the mean, without intervals that are the",

@@ -235,6 +235,7 @@ JUMPING = {
     "log": lambda u: jnp.maximum(jnp.log(u * u), -3.0), "argmax": lambda u: jnp.argmax(jnp.stack([u, -u])) * 1.0,
     "index": lambda u: jnp.arange(4.0)[jnp.clip(jnp.int32(u), 0, 3)],
     "cond": lambda u: jax.lax.cond(u > 0, lambda v: v, lambda v: -v, u),
+    "while": lambda u: jax.lax.while_loop(lambda v: v < 1, lambda v: v + 1, jax.lax.stop_gradient(u)),
     "loop": lambda u: jax.lax.fori_loop(0, 3, lambda i, v: jnp.where(v < 1, v + 1, v), u),
     "finite": lambda u: jnp.where(jnp.isfinite(1e30 * u * 1e9), u, -u),
     "interp": lambda u: jnp.interp(u, jnp.arange(3.0), jnp.array([0.0, 5.0, 1.0])),

@@ -77,7 +77,7 @@ def test_a_kink_at_the_end_of_the_range():
     )
     low, high = analyse(problem, np.array([[spot]])).slope.value
     assert low <= -0.25 and high >= 0       # JAX continues f from the tie with the mean of both slopes
-    solution = uc.solve(problem, [spot], rtol=0.0, atol=0.1, method="smoothing", progress=False, throw=False)
+    solution = uc.solve(problem, [spot], rtol=0.0, atol=0.02, method="smoothing", progress=False, throw=False)
     d = np.log(spot / strike) / sigma + np.array([0.5, -0.5]) * sigma
     put = strike * norm.cdf(-d[1]) - spot * norm.cdf(-d[0])
     assert solution.low <= -put <= solution.high, (put, str(solution))

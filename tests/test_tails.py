@@ -11,6 +11,8 @@ import uncurse as uc
 from uncurse import Guarantee, Result
 from uncurse._final import Final
 from uncurse._loop import Run
+from uncurse.analysis import analyse
+from uncurse.certificates import Linear, paths_needed
 from uncurse.statistics import Moments, half_width_factor
 
 Z99 = half_width_factor(0.99)
@@ -111,6 +113,18 @@ def test_a_sample_that_falls_short_is_enlarged_not_forgotten(sizes):
     assert len(found) == 3 and found[0][0] == 0
     assert found[1][0] == found[0][1] and found[2][0] == found[1][1]       # each goes on from the one before
     assert found[2][1] > found[1][1] > found[0][1] and solution.stats["paths"] == found[2][1]
+
+
+def test_what_is_spent_on_rounding_is_planned_for():
+    """A normal mean with 1e-2 to spend: (z sd / (0.95e-2 - spent))^2 paths, within a tenth; none where all is spent."""
+    problem = uc.ParabolicPDE(process=uc.Brownian(1, 1.0), terminal=lambda x: x[0], horizon=1.0)
+    certificate = Linear.of(analyse(problem, np.zeros((1, 1))), 1.0)
+    samples = np.random.default_rng(3).standard_normal((1, 4096, 1)) * [1.0, 0.0, 0.0]     # slopes do not change
+    for spent in (0.0, 3e-3, 6e-3):
+        found = paths_needed(certificate, Moments.of(samples), np.zeros(1), (0.0, 1e-2), Z99, np.array([spent]))
+        exact = (Z99 * samples[..., 0].std() / (0.95e-2 - spent)) ** 2
+        assert exact <= found[0] <= 1.15 * exact
+    assert paths_needed(certificate, Moments.of(samples), np.zeros(1), (0.0, 1e-2), Z99, np.array([1e-2])) is None
 
 
 def test_a_sample_that_is_nearly_enough_grows_by_what_it_lacks(sizes):

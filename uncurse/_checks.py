@@ -90,7 +90,7 @@ def returns(
     shapes = ", ".join(f"{label} {s}" for label, s in arguments)
     try:
         out = jax.eval_shape(function, *inputs)
-    except Exception as error:
+    except Exception as error:      # whatever the user's function raises goes on, with what was asked of it
         raise ValueError(
             f"{name} failed when called for one point, as {call} with shapes {shapes}: "
             f"{type(error).__name__}: {error}\n"
@@ -110,7 +110,7 @@ def returns(
     if derivative:
         try:
             jax.eval_shape(lambda *a: jax.vjp(function, *a)[1](jnp.zeros(out.shape, out.dtype)), *inputs)
-        except Exception as error:
+        except Exception as error:      # the same
             raise ValueError(
                 f"{name} must have derivatives that JAX can take; {call} has not: {type(error).__name__}: {error}\n"
                 f"A loop needs a fixed number of turns (jax.lax.scan, or fori_loop between two constants)."

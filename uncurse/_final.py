@@ -79,7 +79,10 @@ class Final:
             final = self.interrupted or not complete or plan.counts is None or attempt == ATTEMPTS
             if not len(short) or moments.invalid or final:
                 break
-            wanted = self._grown(plan, bounds, moments)
+            needed = paths_needed(
+                plan.certificate, moments, plan.y0, self.request.tolerance, self.request.z, bounds.budget["rounding"]
+            )
+            wanted = (growth(bounds, moments, needed=needed) * moments.counts).astype(int)
         unseen = plan.varies & (moments.deviation[:, 0] == 0)
         if unseen.any() and not moments.invalid:
             least, most = plan.reach
@@ -155,16 +158,6 @@ class Final:
         the last place of the value, and sums over all coordinates."""
         bounds = within(plan.certificate.bounds(moments, plan.y0, self.request.z), plan.reach)
         return widened(bounds, plan.rounding, ulps(plan.sampler.starts.shape[1]))
-
-    def _grown(self, plan: Plan, bounds: Bounds, moments: Moments) -> Points:
-        """Paths for each point after a sample fell short: what it now says is needed, up to half as many again; all
-        that `growth` says where few paths carry the average, since then the sample cannot tell."""
-        most = growth(bounds, moments)
-        needed = paths_needed(
-            plan.certificate, moments, plan.y0, self.request.tolerance, self.request.z, bounds.budget["rounding"]
-        )
-        told = most if needed is None else np.where(most > 1.5, most, np.clip(needed / moments.counts, 1.1, 1.5))
-        return (told * moments.counts).astype(int)
 
     def _verdict(self, bounds: Bounds, moments: Moments, complete: bool, unseen: bool) -> Result:
         if moments.invalid:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ._request import Request
 from .certificates import Bounds
@@ -73,12 +73,16 @@ def insisted(make: Callable[[], Made]) -> tuple[Made, bool]:
         return make(), True
 
 
-def growth(bounds: Bounds, moments: Moments, leading: int | None = None) -> Float[np.ndarray, " n"]:
+def growth(
+    bounds: Bounds, moments: Moments, leading: int | None = None, needed: Int[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, " n"]:
     """By how much to enlarge samples that fell short: by half, but by more where few paths carry an average.
 
-    leading: so many columns are of interest, even where others keep the interval finite without them.
+    leading: so many columns are of interest, even where others keep the interval finite without them. needed: paths
+    that the samples say are enough; then by what they lack, up to half, but where few carry the average.
     """
     kurtosis = np.where(np.isfinite(moments.kurtosis), moments.kurtosis, 0.0)[:, :leading].max(axis=1)
     carried = np.clip(1.5 * FEW * kurtosis / moments.counts, 1.5, MOST_GROWTH)
     few = ~np.isfinite(bounds.half_width)
-    return np.where(few if leading is None else few | moments.heavy[:, :leading].any(axis=1), carried, 1.5)
+    few = few if leading is None else few | moments.heavy[:, :leading].any(axis=1)
+    return np.where(few, carried, 1.5 if needed is None else np.clip(needed / moments.counts, 1.1, 1.5))

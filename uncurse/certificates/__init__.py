@@ -5,7 +5,6 @@ from ._base import Bounds as Bounds
 from ._dates import Walk as Walk
 from ._model import Model as Model
 from ._paths import Columns as Columns
-from ._paths import Scheme as Scheme
 from ._paths import Trace as Trace
 from ._paths import Visit as Visit
 from ._paths import probe_of as probe_of
@@ -18,6 +17,7 @@ from ._sampling import columns_of as columns_of
 from ._sampling import rows_for as rows_for
 from ._sampling import terminal_points as terminal_points
 from ._sampling import terminal_values as terminal_values
+from ._scheme import Scheme as Scheme
 from ._select import Offer as Offer
 from ._select import allowed as allowed
 from ._select import fallback as fallback

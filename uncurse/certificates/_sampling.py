@@ -20,7 +20,8 @@ from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
 from ._base import AbstractCertificate, AbstractPairCertificate, PerPath, PerPoint
 from ._model import Model
-from ._paths import Columns, Scheme, Trace, read_noise, simulate, twin, words
+from ._paths import Columns, Trace, read_noise, simulate, twin, words
+from ._scheme import Scheme
 from .step import coarsen
 
 TOGETHER = 32       # points simulated at once, at most
