@@ -53,7 +53,7 @@ class Extended:
     high: float
 
     def __call__(self, t: Scalar, x: Point, u: Scalar, grad: Point) -> Scalar:
-        v = jax.lax.stop_gradient(jnp.clip(u, self.low, self.high))
         inside = (u >= self.low) & (u <= self.high)
-        near, slope = jax.value_and_grad(self.source, argnums=2)(t, x, v, grad)
-        return jnp.where(inside, self.source(t, x, jnp.where(inside, u, v), grad), near + slope * (u - v))
+        v = jnp.where(inside, u, jax.lax.stop_gradient(jnp.clip(u, self.low, self.high)))
+        near, rise = jax.jvp(lambda u: self.source(t, x, u, grad), (v,), (u - v,))
+        return near + jnp.where(inside, 0.0, rise)

@@ -239,17 +239,19 @@ def _step(
         y1 = y - drift0 * before * mean_decay(c * before) + m1 - c * integral1
         p1 = process.gradient(x1, q1)
         gamma1 = gamma * jnp.exp(c * before)
-        drift1 = f(t1, x1, y1, p1) - tilt @ q1
+        slopes = jax.value_and_grad(f, argnums=(2, 3))
+        drift1, slopes1 = slopes(t1, x1, y1, p1)
+        drift1 = drift1 - tilt @ q1
         rest = drift1 - drift0 - c * (y1 - y)
         y2 = y - drift0 * h * mean_decay(c * h) + m1 + m2 - c * (integral1 + integral2) - rest * h
         martingale = gamma * m1 + gamma1 * m2
         source = gamma1 * (drift1 - c * y1)
         total = h * source - martingale
-        drift1_frozen = f(t1, x1, y, process.gradient(x1, q)) - tilt @ q
-        frozen = gamma1 * h * (drift1_frozen - c * y) - martingale
+        drift1_frozen, slopes1_frozen = slopes(t1, x1, y, process.gradient(x1, q))
+        frozen = gamma1 * h * (drift1_frozen - tilt @ q - c * y) - martingale
         if scheme.track:
-            along = _slope_change(model, scheme, t1, x1, y1, p1, c, tilt)
-            beside = _slope_change(model, scheme, t1, x1, y, process.gradient(x1, q), c, tilt)
+            along = _slope_change(process, scheme, t1, x1, slopes1, c, tilt)
+            beside = _slope_change(process, scheme, t1, x1, slopes1_frozen, c, tilt)
             slope_u2, slope_z2 = slope_u2 + h * along[0] ** 2, slope_z2 + h * along[1]
             slope_x2 = slope_x2 + h * (beside[0] ** 2 + beside[1])
             if model.bending is not None:
@@ -319,14 +321,14 @@ def _expand(
         return process.pull(moved, surrogate.gradient(t, moved))
 
     zero = jnp.zeros_like(t)
-    q, along = jax.linearize(chart, jnp.zeros_like(x))
+    q, change = jax.jvp(chart, (jnp.zeros_like(x),), (probe,))
     n = q / jnp.sqrt(q @ q + jnp.finfo(x.dtype).tiny)
 
     def curvature(w: Scalar) -> Scalar:
         return n @ jax.jvp(chart, (w * n,), (n,))[1]
 
     b_plus_a, cubic = jax.jvp(curvature, (zero,), (jnp.ones_like(zero),))
-    trace = probe @ along(probe)        # Hutchinson's estimate; any number will do, a good one saves variance
+    trace = probe @ change              # Hutchinson's estimate; any number will do, a good one saves variance
     a = (trace - b_plus_a) / max(x.shape[0] - 1, 1) if x.shape[0] > 1 else jnp.zeros_like(trace)
     return q, _Expansion(a, b_plus_a - a, n, cubic, jnp.zeros_like(x))
 
@@ -356,11 +358,11 @@ def _martingale(
 
 
 def _slope_change(
-    model: Model, scheme: Scheme, t: Scalar, x: Point, y: Scalar, p: Point, c: Scalar, tilt: Point
+    process: AbstractProcess, scheme: Scheme, t: Scalar, x: Point, slopes: tuple[Scalar, Point], c: Scalar, tilt: Point
 ) -> tuple[Scalar, Scalar]:
-    """c_s - c_k and |beta_s - beta_k|^2 for the slopes at another point of the step."""
-    c1, b1 = jax.grad(model.source, argnums=(2, 3))(t, x, y, p)
+    """c_s - c_k and |beta_s - beta_k|^2 for the slopes (f_u, f_p) at another point of the step."""
+    c1, b1 = slopes
     if not scheme.tilted:
         return c1 - c, jnp.zeros_like(c)
-    beta = model.process.whiten(t, x, model.process.tilt(x, b1) - tilt)
+    beta = process.whiten(t, x, process.tilt(x, b1) - tilt)
     return c1 - c, beta @ beta
