@@ -173,8 +173,8 @@ def test_points_and_chunks_do_not_mix():
     assert holds(bounds, truth) and np.all(bounds.half_width < 0.5)
     streamed = list(small.moments(Formula(bent, 0.1), y0, jax.random.key(2), 600, theorem))[-1]
     np.testing.assert_allclose(streamed.mean[:, 0], bounds.value, rtol=1e-6)
-    flat = np.asarray(chunk.fine.total).ravel()
-    assert len(np.unique(flat)) == flat.size
+    paths = np.stack([np.ravel(chunk.fine.total), np.ravel(chunk.fine.payoff)], axis=1)
+    assert len(np.unique(paths, axis=0)) == len(paths)
 
 
 def test_bits_make_uniforms_and_normals():

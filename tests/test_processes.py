@@ -260,30 +260,40 @@ def in_numpy(x, y):
     for k, (xi1, xi2, cut, area, _) in enumerate(zip(*(a.astype(np.float64) for a in noise()), strict=True)):
         q = (1 + k * h) * (SLOPE + CURVE * x + CUBE * x**2 / 2)
         n = q / np.linalg.norm(q, axis=1, keepdims=True)
-        hessian = (1 + k * h) * (CURVE + CUBE * x)          # diagonal; projected to other (I - n n^T) + along n n^T
-        along, cubic = np.sum(n**2 * hessian, 1), (1 + k * h) * n**3 @ CUBE
-        other = hessian.sum(1) - along
+        side = n[:, ::-1] * [-1, 1]                         # across n: in the plane there is one such direction
+        second, third = (1 + k * h) * (CURVE + CUBE * x), (1 + k * h) * CUBE        # diagonals
+        hessian = sum(((e**2 * second).sum(1)[:, None, None] * np.einsum("pi,pj->pij", e, e)) for e in (n, side))
+        bent = (n**3 @ third)[:, None, None, None] * np.einsum("pi,pj,pk->pijk", n, n, n)
+        across = np.einsum("pi,pj,pk->pijk", n, side, side)
+        across = across + across.transpose(0, 2, 1, 3) + across.transpose(0, 3, 2, 1)
+        bent = bent + ((n * side**2) @ third)[:, None, None, None] * across
         s, r = cut * h, (1 - cut) * h
         f0, c, gamma = f(y), 1 - 3 * y**2, np.exp(log_gamma)
-        drift = -c[:, None] * q                             # of q, from the equation
-        rate = n**2 @ sigma**2
 
-        def martingale(q, along, d, dt, n=n, other=other, cubic=cubic, drift=drift, rate=rate):
-            w = np.sum(n * d, 1)
-            change = other[:, None] * d + ((along - other) * w)[:, None] * n
-            trace = other * np.sum(sigma**2) + (along - other) * rate
-            m = np.sum((q + drift * dt[:, None] / 2 + change / 2) * d, 1) - trace * dt / 2
-            after = q + change + drift * dt[:, None] + (cubic * (w**2 - rate * dt) / 2)[:, None] * n
-            return m + cubic * w * (w**2 / 6 - rate * dt / 2), after, along + cubic * w
+        def martingale(q, hessian, bent, d, dt, c=c):
+            """Hermite polynomials of the noise, with q, H and T that fade like exp(-c s), and as they are."""
+            twice = np.einsum("pijk,pj,pk->pi", bent, d, d)
+            lean = np.einsum("pijk,jk->pi", bent, np.diag(sigma**2))
+            change = np.einsum("pij,pj->pi", hessian, d)
+            trace = np.einsum("pij,ij->p", hessian, np.diag(sigma**2))
+            one, two = (q * d).sum(1), ((change * d).sum(1) - dt * trace) / 2
+            three = (((twice / 3 - dt[:, None] * lean) * d).sum(1)) / 2
+            plain = (1 - c * dt / 2) * one + (1 - c * dt * 2 / 3) * two + (1 - c * dt * 3 / 4) * three
+            fade = (c * dt)[:, None]
+            after = (1 - fade) * q + (1 - fade / 2) * change + (1 - fade * 2 / 3) * (twice - dt[:, None] * lean) / 2
+            return plain, one + two + three, after
 
         d1, d2 = sigma * np.sqrt(s)[:, None] * xi1, sigma * np.sqrt(r)[:, None] * xi2
-        m1, q1, along1 = martingale(q, along, d1, s)
-        m2, *_ = martingale(q1, along1, d2, r)
+        m1, discounted1, q1 = martingale(q, hessian, bent, d1, s)
+        later = np.exp(-c * s)[:, None, None]
+        moved = hessian + np.einsum("pijk,pk->pij", bent, d1)
+        m2, discounted2, _ = martingale(q1, later * moved, later[..., None] * bent, d2, r)
         bridge = (np.linalg.norm(sigma * q, axis=1) / np.sqrt(12))[:, None] * area
         area1, area2 = s * m1 / 2 + s**1.5 * bridge[:, 0], r * (m1 + m2 / 2) + r**1.5 * bridge[:, 1]
         y1 = y + f0 * np.expm1(-c * s) / c + m1 - c * area1
         rest = f(y1) - f0 - c * (y1 - y)
-        total += gamma * np.exp(c * s) * (h * (f(y1) - c * y1) - m2) - gamma * m1
+        total += gamma * (np.expm1(c * h) / c * (f0 - c * y) - discounted1)
+        total += gamma * np.exp(c * s) * (h * rest - discounted2)
         x, y = x + d1 + d2, y + f0 * np.expm1(-c * h) / c + m1 + m2 - c * (area1 + area2) - rest * h
         log_gamma += c * h
     g = np.cos(x[:, 0]) + 0.2 * x[:, 1]

@@ -12,8 +12,8 @@ sampled exactly (E, Hutzenthaler, Jentzen and Kruse 2019 use random times so, in
 constant slopes q = 0; every other certificate is a bound of E int Gamma q ds.
 
 Where f is affine in the gradient, zhat follows the noise inside a step: zhat_s = Sigma^T q_s, with q_s expanded about
-its start by a Hessian a I + b n n^T, n = q / |q|, a cubic term along n, and the drift that the equation prescribes (see
-`_Expansion`). Symmetric terms have Ito integrals in closed form, and another zhat is as good as any.
+its start by a Hessian a I + b n n^T, n = q / |q|, how both change along n, and the drift that the equation prescribes
+(see `_Expansion`). Symmetric terms have Ito integrals in closed form, and another zhat is as good as any.
 """
 
 from collections.abc import Callable
@@ -62,13 +62,14 @@ class Columns(NamedTuple, Generic[Entry]):
 
 
 class Visit(NamedTuple):
-    """How S depends on the surrogate over a step, with the path fixed: S falls by grad . dy, and for a twisted step by
-    bend times the second derivative along `line` and spin times that along the probe, too."""
+    """How S depends on the surrogate over a step, with the path fixed: S falls by grad . dy, and where steps look at
+    second derivatives, by bend times that along `line` and spin times that along `side`, too."""
 
     q: Float[Array, "... d"]        # the surrogate's gradient in the chart
     dy: Float[Array, "... d"]       # Sigma dW over the step, in the chart
-    line: Float[Array, "... d"]     # no entries where steps are not twisted
+    line: Float[Array, "... d"]     # this and `side` have no entries where steps look at gradients alone
     bend: Float[Array, "..."]
+    side: Float[Array, "... d"]
     spin: Float[Array, "..."]
 
 
@@ -223,14 +224,15 @@ def _step(
 
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     if expansion is not None:
-        expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, c, f_x))
-    m1, q1, expansion = _martingale(process, expansion, t, x, q, dw1, cut * h)
+        expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, f_x))
+    m1, discounted1, q1 = _martingale(process, expansion, t, x, q, c, jnp.zeros_like(x), dw1, cut * h)
     dw, dy = dw1, process.spread(t, x, dw1)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
-        m2, *_ = _martingale(process, expansion, t1, x1, q1, dw2, after)
+        later = None if expansion is None else expansion.faded(jnp.exp(-c * before))
+        m2, discounted2, _ = _martingale(process, later, t1, x1, q1, c, dy, dw2, after)
         dw, dy = dw1 + dw2, dy + process.spread(t1, x1, dw2)
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
@@ -244,11 +246,13 @@ def _step(
         drift1 = drift1 - tilt @ q1
         rest = drift1 - drift0 - c * (y1 - y)
         y2 = y - drift0 * h * mean_decay(c * h) + m1 + m2 - c * (integral1 + integral2) - rest * h
-        martingale = gamma * m1 + gamma1 * m2
-        source = gamma1 * (drift1 - c * y1)
+        martingale = gamma * discounted1 + gamma1 * discounted2
+        # what f leaves beside c yhat: as at the start of the step, discounted exactly, plus the rest at the random time
+        steady = gamma * mean_decay(-c * h) * (drift0 - c * y)
+        source = steady + gamma1 * rest
         total = h * source - martingale
         drift1_frozen, slopes1_frozen = slopes(t1, x1, y, process.gradient(x1, q))
-        frozen = gamma1 * h * (drift1_frozen - tilt @ q - c * y) - martingale
+        frozen = h * (steady + gamma1 * (drift1_frozen - tilt @ q - drift0)) - martingale
         if scheme.track:
             along = _slope_change(process, scheme, t1, x1, slopes1, c, tilt)
             beside = _slope_change(process, scheme, t1, x1, slopes1_frozen, c, tilt)
@@ -271,8 +275,13 @@ def _step(
         x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
         slope_u2, slope_z2, slope_x2, c, tilt, lag, swing, sway, residual, state.source2 + h * source**2,
     )
-    zero = jnp.zeros_like(y)
-    return end, Visit(q, dy, jnp.zeros(0, q.dtype), zero, zero), inside
+    if expansion is None:
+        none, zero = jnp.zeros(0, q.dtype), jnp.zeros_like(y)
+        return end, Visit(q, dy, none, zero, none, zero), inside
+    rate, intensity = jnp.sum(process.noise(t, x, expansion.n) ** 2), process.intensity(t, x)
+    bend = ((expansion.n @ dy) ** 2 - rate * h) / 2
+    spin = (dy @ dy - intensity * h) / 2 - bend
+    return end, Visit(q, dy, expansion.n, bend, expansion.side, spin), inside
 
 
 def _twisted_step(
@@ -291,70 +300,99 @@ def _twisted_step(
     added = twist.total + h * constant
     across = twist.across / max(len(probe) - 1, 1)
     visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),
-                  twist.along - across, across)  # fmt: skip
+                  twist.along - across, process.spread(t, x, probe), across)  # fmt: skip
     source2 = state.source2 + h * (constant + scheme.strength / 2 * z2) ** 2
     moved = state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added, source2=source2)
     return moved, visit, None
 
 
 class _Expansion(NamedTuple):
-    """How the chart gradient q moves inside a step: dq = (a I + (b + cubic w) n n^T) dy + drift dt, w = n . y.
+    """How the chart gradient q moves inside a step: dq = (H + T[y]) dy + (drift - c q) dt.
 
-    y is the martingale part of the chart displacement. For a solution of the equation the drift needs no derivative of
-    q: differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x + J^T q), J the Jacobian of the
-    chart drift.
+    y is the martingale part of the chart displacement since the start of the step, H = a I + b n n^T, and T is the
+    symmetric tensor with T[y, y, y] = cubic w^3 + 3 bulge w (|y|^2 - w^2), w = n . y: how both curvatures change along
+    n. In high dimension |y|^2 is large beside w^2, and so is what the bulge adds. For a solution of the equation the
+    drift needs no derivative of q: differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x +
+    J^T q), J the Jacobian of the chart drift. H and T decay by c = f_u too.
     """
 
     a: Scalar
     b: Scalar
     n: Point
     cubic: Scalar
+    bulge: Scalar
+    side: Point             # where a and bulge were found: a direction across n
     drift: Point
+
+    def faded(self, by: Scalar) -> "_Expansion":
+        """H and T times a factor."""
+        a, b, cubic, bulge = (by * k for k in (self.a, self.b, self.cubic, self.bulge))
+        return self._replace(a=a, b=b, cubic=cubic, bulge=bulge)
+
+    def twice(self, u: Point, v: Point) -> Point:
+        """T[u, v]."""
+        along_u, along_v = self.n @ u, self.n @ v
+        both = along_u * along_v
+        return self.bulge * (along_u * v + along_v * u + (u @ v - 3 * both) * self.n) + self.cubic * both * self.n
 
 
 def _expand(
     process: AbstractProcess, surrogate: AbstractSurrogate, probe: Point, t: Scalar, x: Point
 ) -> tuple[Point, _Expansion]:
-    """q at x, and its expansion, still without drift: from derivatives along n and along a probe."""
+    """q at x, and its expansion, still without drift: from derivatives along n, and along a probe across n.
+
+    One direction stands for all that are across n, as in Hutchinson's estimate of a trace: any number will do, a good
+    one saves variance.
+    """
     def chart(y: Point) -> Point:
         moved = process.move(x, y)
         return process.pull(moved, surrogate.gradient(t, moved))
 
-    zero = jnp.zeros_like(t)
-    q, change = jax.jvp(chart, (jnp.zeros_like(x),), (probe,))
-    n = q / jnp.sqrt(q @ q + jnp.finfo(x.dtype).tiny)
+    q = chart(jnp.zeros_like(x))
+    n = _unit(q)
+    side = _unit(probe - (n @ probe) * n)
 
-    def curvature(w: Scalar) -> Scalar:
-        return n @ jax.jvp(chart, (w * n,), (n,))[1]
+    def curvatures(w: Scalar) -> Float[Array, " two"]:
+        return jax.vmap(lambda line: line @ jax.jvp(chart, (w * n,), (line,))[1])(jnp.stack([n, side]))
 
-    b_plus_a, cubic = jax.jvp(curvature, (zero,), (jnp.ones_like(zero),))
-    trace = probe @ change              # Hutchinson's estimate; any number will do, a good one saves variance
-    a = (trace - b_plus_a) / max(x.shape[0] - 1, 1) if x.shape[0] > 1 else jnp.zeros_like(trace)
-    return q, _Expansion(a, b_plus_a - a, n, cubic, jnp.zeros_like(x))
+    (steepest, a), (cubic, bulge) = jax.jvp(curvatures, (jnp.zeros_like(t),), (jnp.ones_like(t),))
+    return q, _Expansion(a, steepest - a, n, cubic, bulge, side, jnp.zeros_like(x))
 
 
-def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, c: Scalar, f_x: Point) -> Point:
+def _unit(y: Point) -> Point:
+    return y / jnp.sqrt(y @ y + jnp.finfo(y.dtype).tiny)
+
+
+def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, f_x: Point) -> Point:
     _, transpose = jax.vjp(lambda y: process.chart_drift(t, process.move(x, y)), jnp.zeros_like(x))
-    return -(c * q + process.pull(x, f_x) + transpose(q)[0])
+    return -(process.pull(x, f_x) + transpose(q)[0])
 
 
 def _martingale(
-    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, dw: Point, dt: Scalar
-) -> tuple[Scalar, Point, _Expansion | None]:
-    """int zhat . dW over a part of a step that starts at x with chart gradient q; and q and its expansion at the end.
+    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, c: Scalar, y: Point,
+    dw: Point, dt: Scalar,
+) -> tuple[Scalar, Scalar, Point]:
+    """int zhat . dW over a part of a step that starts at x with chart gradient q, after a displacement y; the same with
+    zhat discounted by exp(c s); and q at the end.
 
-    int s dW_s is replaced by its mean given dW: the result has mean zero, which is all that it needs.
+    Where H and T are discounted too they stay as they are, as q does: along the paths of the equation that is their
+    drift. int s^k dW_s is replaced by its mean given dW: the results have mean zero, which is all that they need.
     """
-    y = process.spread(t, x, dw)
+    dy = process.spread(t, x, dw)
     if expansion is None:
-        return q @ y, q, None
-    a, b, n, cubic, drift = expansion
-    w, z = n @ y, process.noise(t, x, n)
-    rate = z @ z
-    change = a * y + b * w * n
-    trace = a * process.intensity(t, x) + b * rate
-    m = (q + drift * dt / 2) @ y + (y @ change - trace * dt) / 2 + cubic * w * (w**2 / 6 - rate * dt / 2)
-    return m, q + change + cubic * (w**2 - rate * dt) / 2 * n + drift * dt, expansion._replace(b=b + cubic * w)
+        return q @ dy, q @ dy, q
+    a, b, n, cubic, bulge, _, drift = expansion
+    towards = process.spread(t, x, process.noise(t, x, n))      # S n, with S = Sigma Sigma^T
+    rate, intensity = n @ towards, process.intensity(t, x)
+    lean = bulge * (2 * towards + (intensity - 3 * rate) * n) + cubic * rate * n       # T[S]
+    change = a * dy + b * (n @ dy) * n + expansion.twice(y, dy)
+    trace = a * intensity + b * rate + y @ lean
+    bent = expansion.twice(dy, dy)
+    one, two, three = q @ dy, (dy @ change - trace * dt) / 2, (dy @ bent - 3 * dt * lean @ dy) / 6
+    drifted = drift @ dy * dt / 2
+    plain = (1 - c * dt / 2) * one + drifted + (1 - c * dt * 2 / 3) * two + (1 - c * dt * 3 / 4) * three
+    end = (1 - c * dt) * q + drift * dt + (1 - c * dt / 2) * change + (1 - c * dt * 2 / 3) * (bent - dt * lean) / 2
+    return plain, one + drifted + two + three, end
 
 
 def _slope_change(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..certificates import Model, Scheme, Trace, Visit, probe_of
+from ..certificates import Model, Scheme, Trace, Visit
 from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Flowed, Frame, Smoothed, with_theta
 from ..surrogates._base import finite
@@ -83,7 +83,6 @@ def _normal_equations(
     steps, paths = trace.y.shape
     n, process = surrogate.theta.shape[0], model.process
     scale = surrogate.frame.spread
-    probe = probe_of(process, scheme, process.dim)
 
     def one(t: Array, x: Array, visit: Visit) -> tuple[Array, Array, Array]:
         def along(y: Array) -> tuple[Array, Array]:
@@ -97,8 +96,8 @@ def _normal_equations(
             return jax.jvp(first, (jnp.zeros_like(t),), (jnp.ones_like(t),))[1]
 
         (psi, g), (change, _) = jax.jvp(along, (jnp.zeros_like(x),), (visit.dy,))
-        if scheme.strength:
-            change = change + visit.bend * second(visit.line) + visit.spin * second(process.spread(t, x, probe))
+        if visit.line.size:
+            change = change + visit.bend * second(visit.line) + visit.spin * second(visit.side)
         return psi, g, finite(change)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
