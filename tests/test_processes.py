@@ -262,11 +262,15 @@ def in_numpy(x, y):
         n = q / np.linalg.norm(q, axis=1, keepdims=True)
         side = n[:, ::-1] * [-1, 1]                         # across n: in the plane there is one such direction
         second, third = (1 + k * h) * (CURVE + CUBE * x), (1 + k * h) * CUBE        # diagonals
+        other = (side**2 * second).sum(1)
+        along = (n**2 * second).sum(1) - other
         hessian = sum(((e**2 * second).sum(1)[:, None, None] * np.einsum("pi,pj->pij", e, e)) for e in (n, side))
         bent = (n**3 @ third)[:, None, None, None] * np.einsum("pi,pj,pk->pijk", n, n, n)
         across = np.einsum("pi,pj,pk->pijk", n, side, side)
         across = across + across.transpose(0, 2, 1, 3) + across.transpose(0, 3, 2, 1)
-        bent = bent + ((n * side**2) @ third)[:, None, None, None] * across
+        bulge = (n**2 @ sigma**2) * h * (np.abs(along) + np.abs(other)) ** 2 + (q**2).sum(1)
+        bulge = other * along * np.linalg.norm(q, axis=1) / bulge
+        bent = bent + bulge[:, None, None, None] * across
         s, r = cut * h, (1 - cut) * h
         f0, c, gamma = f(y), 1 - 3 * y**2, np.exp(log_gamma)
 

@@ -20,6 +20,7 @@ from .certificates import (
     Chunk,
     Model,
     Offer,
+    Scheme,
     allowed,
     fallback,
     offers,
@@ -35,7 +36,8 @@ from .surrogates import AbstractSurrogate
 
 PerPoint = Float[np.ndarray, " n"]
 
-STEPS = 10                  # of time; few steps cost variance, not bias
+STEPS = 10                  # of time; few steps cost variance, not bias ...
+SHARP = 8                   # ... and little of that where steps see second derivatives and X is sampled exactly
 MOST_STEPS = 80
 PILOT = 2048                # paths over all points, at most, that size the final sample
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save ...
@@ -45,6 +47,7 @@ GAIN = 0.95                 # of the scatter of S: a block of training that leav
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
 DEARER = 3.0                # ... plus so many times the sampling of the estimate
+COARSE = 0.1                # of the tolerance: a bias below which fewer steps are tried
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -110,6 +113,7 @@ class Run:
         self.points, guess = self.request.points[some], baseline.value[some]
         try:
             self._propose(guess)
+            self._coarsen()
         except KeyboardInterrupt:
             self.interrupted = True
             if self.best is None:
@@ -153,7 +157,7 @@ class Run:
 
     def _first(self, y0: PerPoint) -> None:
         """The first surrogate of the plan, and no more."""
-        setting = self._setting(STEPS)
+        setting = self._setting(self._fewest)
         self._keep(self._assess(self.methods[0], self.methods[0].init(setting, None, y0), setting, y0))
 
     def _refine(self) -> None:
@@ -167,6 +171,15 @@ class Run:
             if not self._keep(self._assess(best.method, best.state, self._setting(steps), best.y0)):
                 return
             best = self.best
+
+    def _coarsen(self) -> None:
+        """Halve the steps where that may save more than it takes to compile: paths get cheaper, their bias grows."""
+        best = self.best
+        assert best is not None
+        worth = SAVING * best.spare > self.request.clock.compile and self.request.left > best.seconds
+        if worth and self._fewest == SHARP and best.setting.steps > SHARP // 2 and best.offer.bias < COARSE:
+            self.request.progress.stage(f"{best.setting.steps // 2} steps")
+            self._keep(self._assess(best.method, best.state, self._setting(best.setting.steps // 2), best.y0))
 
     def _enough(self, price: float, saving: float = SAVING) -> bool:
         """Whether to stop proposing, where the next block costs `price` seconds and saves that part of the certificate.
@@ -276,10 +289,17 @@ class Run:
     def _steps(self) -> int:
         """More steps where a bias is what keeps the best proposal from the tolerance."""
         if self.best is None:
-            return STEPS
+            return self._fewest
         bias = self.best.proved_bias if self.best.promising else self.best.offer.bias
         more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
         return min(self.best.setting.steps * more, MOST_STEPS)
+
+    @property
+    def _fewest(self) -> int:
+        """Steps to begin with."""
+        scheme = Scheme.of(self._known, self.problem.process, STEPS)
+        sharp = scheme.second_order and not scheme.strength and self.problem.process.exact
+        return SHARP if sharp else STEPS
 
     def _baseline(self) -> Estimate:
         """E g(X_T): the answer without f."""

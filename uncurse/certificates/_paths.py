@@ -211,7 +211,7 @@ def _step(
     first, second, cut, area, _ = noise
     x, y = state.x, state.y
     if scheme.second_order:
-        q, expansion = _expand(process, surrogate, probe, t, x)
+        q, expansion = _expand(process, surrogate, probe, t, h, x)
     else:
         q, expansion = process.pull(x, surrogate.gradient(t, x)), None
     p = process.gradient(x, q)
@@ -225,15 +225,16 @@ def _step(
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     if expansion is not None:
         expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, f_x))
-    m1, discounted1, q1 = _martingale(process, expansion, t, x, q, c, jnp.zeros_like(x), dw1, cut * h)
     dw, dy = dw1, process.spread(t, x, dw1)
+    m1, discounted1 = _martingale(process, expansion, t, x, q, c, jnp.zeros_like(x), dy, cut * h)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
         later = None if expansion is None else expansion.faded(jnp.exp(-c * before))
-        m2, discounted2, _ = _martingale(process, later, t1, x1, q1, c, dy, dw2, after)
-        dw, dy = dw1 + dw2, dy + process.spread(t1, x1, dw2)
+        q1, dy2 = _gradient_after(process, expansion, t, x, q, c, dy, before), process.spread(t1, x1, dw2)
+        m2, discounted2 = _martingale(process, later, t1, x1, q1, c, dy, dy2, after)
+        dw, dy = dw1 + dw2, dy + dy2
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
         integral1 = before * m1 / 2 + before**1.5 * bridge[0]
@@ -278,10 +279,10 @@ def _step(
     if expansion is None:
         none, zero = jnp.zeros(0, q.dtype), jnp.zeros_like(y)
         return end, Visit(q, dy, none, zero, none, zero), inside
-    rate, intensity = jnp.sum(process.noise(t, x, expansion.n) ** 2), process.intensity(t, x)
-    bend = ((expansion.n @ dy) ** 2 - rate * h) / 2
-    spin = (dy @ dy - intensity * h) / 2 - bend
-    return end, Visit(q, dy, expansion.n, bend, expansion.side, spin), inside
+    z = process.noise(t, x, expansion.n)
+    bend = ((expansion.n @ dy) ** 2 - z @ z * h) / 2
+    across = ((dy @ dy - process.intensity(t, x) * h) / 2 - bend) / max(len(probe) - 1, 1)
+    return end, Visit(q, dy, expansion.n, bend - across, probe, across), inside
 
 
 def _twisted_step(
@@ -311,7 +312,8 @@ class _Expansion(NamedTuple):
 
     y is the martingale part of the chart displacement since the start of the step, H = a I + b n n^T, and T is the
     symmetric tensor with T[y, y, y] = cubic w^3 + 3 bulge w (|y|^2 - w^2), w = n . y: how both curvatures change along
-    n. In high dimension |y|^2 is large beside w^2, and so is what the bulge adds. For a solution of the equation the
+    n. In high dimension |y|^2 is large beside w^2, and so is what the bulge adds; where uhat = F(s(x)) with s curved
+    alike in all directions across n, it is F'' |grad s| s'' = a b / |q|. For a solution of the equation the
     drift needs no derivative of q: differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x +
     J^T q), J the Jacobian of the chart drift. H and T decay by c = f_u too.
     """
@@ -321,7 +323,6 @@ class _Expansion(NamedTuple):
     n: Point
     cubic: Scalar
     bulge: Scalar
-    side: Point             # where a and bulge were found: a direction across n
     drift: Point
 
     def faded(self, by: Scalar) -> "_Expansion":
@@ -329,38 +330,39 @@ class _Expansion(NamedTuple):
         a, b, cubic, bulge = (by * k for k in (self.a, self.b, self.cubic, self.bulge))
         return self._replace(a=a, b=b, cubic=cubic, bulge=bulge)
 
-    def twice(self, u: Point, v: Point) -> Point:
-        """T[u, v]."""
-        along_u, along_v = self.n @ u, self.n @ v
-        both = along_u * along_v
-        return self.bulge * (along_u * v + along_v * u + (u @ v - 3 * both) * self.n) + self.cubic * both * self.n
+    def lean(self, process: AbstractProcess, t: Scalar, x: Point, v: Point) -> Scalar:
+        """T[S] . v, with S = Sigma Sigma^T."""
+        z = process.noise(t, x, self.n)
+        rate, along = z @ z, self.n @ v
+        across = 2 * z @ process.noise(t, x, v) + (process.intensity(t, x) - 3 * rate) * along
+        return self.bulge * across + self.cubic * rate * along
 
 
 def _expand(
-    process: AbstractProcess, surrogate: AbstractSurrogate, probe: Point, t: Scalar, x: Point
+    process: AbstractProcess, surrogate: AbstractSurrogate, probe: Point, t: Scalar, h: Scalar, x: Point
 ) -> tuple[Point, _Expansion]:
-    """q at x, and its expansion, still without drift: from derivatives along n, and along a probe across n.
+    """q at x, and its expansion for a step of length h, still without drift: from derivatives along n and a probe.
 
-    One direction stands for all that are across n, as in Hutchinson's estimate of a trace: any number will do, a good
-    one saves variance.
+    The bulge is a b / |q| only as far as q outweighs what the noise along n makes of it in a step.
     """
     def chart(y: Point) -> Point:
         moved = process.move(x, y)
         return process.pull(moved, surrogate.gradient(t, moved))
 
-    q = chart(jnp.zeros_like(x))
-    n = _unit(q)
-    side = _unit(probe - (n @ probe) * n)
+    q, change = jax.jvp(chart, (jnp.zeros_like(x),), (probe,))
+    tiny = jnp.finfo(x.dtype).tiny
+    n = q / jnp.sqrt(q @ q + tiny)
 
-    def curvatures(w: Scalar) -> Float[Array, " two"]:
-        return jax.vmap(lambda line: line @ jax.jvp(chart, (w * n,), (line,))[1])(jnp.stack([n, side]))
+    def along(w: Scalar) -> Scalar:
+        return n @ jax.jvp(chart, (w * n,), (n,))[1]
 
-    (steepest, a), (cubic, bulge) = jax.jvp(curvatures, (jnp.zeros_like(t),), (jnp.ones_like(t),))
-    return q, _Expansion(a, steepest - a, n, cubic, bulge, side, jnp.zeros_like(x))
-
-
-def _unit(y: Point) -> Point:
-    return y / jnp.sqrt(y @ y + jnp.finfo(y.dtype).tiny)
+    steepest, cubic = jax.jvp(along, (jnp.zeros_like(t),), (jnp.ones_like(t),))
+    trace = probe @ change              # Hutchinson's estimate; any number will do, a good one saves variance
+    a = (trace - steepest) / max(len(probe) - 1, 1)
+    b = steepest - a
+    blur2 = (jnp.abs(a) + jnp.abs(b)) ** 2 * jnp.sum(process.noise(t, x, n) ** 2) * h
+    bulge = a * b * jnp.sqrt(q @ q) / (q @ q + blur2 + tiny)
+    return q, _Expansion(a, b, n, cubic, bulge, jnp.zeros_like(x))
 
 
 def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, f_x: Point) -> Point:
@@ -370,29 +372,41 @@ def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, f_x
 
 def _martingale(
     process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, c: Scalar, y: Point,
-    dw: Point, dt: Scalar,
-) -> tuple[Scalar, Scalar, Point]:
-    """int zhat . dW over a part of a step that starts at x with chart gradient q, after a displacement y; the same with
-    zhat discounted by exp(c s); and q at the end.
+    dy: Point, dt: Scalar,
+) -> tuple[Scalar, Scalar]:
+    """int zhat . dW over a part of a step that starts at x with chart gradient q, after a displacement y, and moves by
+    dy; and the same with zhat discounted by exp(c s).
 
-    Where H and T are discounted too they stay as they are, as q does: along the paths of the equation that is their
-    drift. int s^k dW_s is replaced by its mean given dW: the results have mean zero, which is all that they need.
+    q, H and T decay like exp(-c s) on the paths of the equation: what is discounted has them constant. int s^k dW_s is
+    replaced by its mean given dW: the results have mean zero, which is all that they need.
     """
-    dy = process.spread(t, x, dw)
+    one = q @ dy
     if expansion is None:
-        return q @ dy, q @ dy, q
-    a, b, n, cubic, bulge, _, drift = expansion
-    towards = process.spread(t, x, process.noise(t, x, n))      # S n, with S = Sigma Sigma^T
-    rate, intensity = n @ towards, process.intensity(t, x)
-    lean = bulge * (2 * towards + (intensity - 3 * rate) * n) + cubic * rate * n       # T[S]
-    change = a * dy + b * (n @ dy) * n + expansion.twice(y, dy)
-    trace = a * intensity + b * rate + y @ lean
-    bent = expansion.twice(dy, dy)
-    one, two, three = q @ dy, (dy @ change - trace * dt) / 2, (dy @ bent - 3 * dt * lean @ dy) / 6
+        return one, one
+    a, b, n, cubic, bulge, drift = expansion
+    w, before, square, rest = n @ dy, n @ y, dy @ dy, cubic - 3 * bulge
+    trace = a * process.intensity(t, x) + b * jnp.sum(process.noise(t, x, n) ** 2) + expansion.lean(process, t, x, y)
+    second = (a + bulge * before) * square + (b + rest * before) * w**2 + 2 * bulge * w * (y @ dy)
+    two = (second - dt * trace) / 2
+    three = w * (3 * bulge * square + rest * w**2) / 6 - dt * expansion.lean(process, t, x, dy) / 2
     drifted = drift @ dy * dt / 2
     plain = (1 - c * dt / 2) * one + drifted + (1 - c * dt * 2 / 3) * two + (1 - c * dt * 3 / 4) * three
-    end = (1 - c * dt) * q + drift * dt + (1 - c * dt / 2) * change + (1 - c * dt * 2 / 3) * (bent - dt * lean) / 2
-    return plain, one + drifted + two + three, end
+    return plain, one + drifted + two + three
+
+
+def _gradient_after(
+    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, c: Scalar, dy: Point,
+    dt: Scalar,
+) -> Point:
+    """q after the displacement dy from the start of the step, a time dt later."""
+    if expansion is None:
+        return q
+    a, b, n, cubic, bulge, drift = expansion
+    z, w, third = process.noise(t, x, n), n @ dy, (1 - c * dt * 2 / 3) / 2
+    rate, intensity = z @ z, process.intensity(t, x)
+    along = bulge * (dy @ dy - 3 * w**2 - dt * (intensity - 3 * rate)) + cubic * (w**2 - dt * rate)
+    bent = 2 * bulge * (w * dy - dt * process.spread(t, x, z)) + along * n          # T[dy, dy] - dt T[S]
+    return (1 - c * dt) * q + drift * dt + (1 - c * dt / 2) * (a * dy + b * w * n) + third * bent
 
 
 def _slope_change(
