@@ -47,7 +47,8 @@ GAIN = 0.95                 # of the scatter of S: a block of training that leav
 PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
 DEARER = 3.0                # ... plus so many times the sampling of the estimate
-COARSE = 0.1                # of the tolerance: a bias below which fewer steps are tried
+COARSE = 0.1                # of the tolerance: a bias below which fewer steps are tried ...
+MUCH = 1e8                  # ... where the certificate draws more normals than these: some seconds
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
@@ -173,13 +174,21 @@ class Run:
             best = self.best
 
     def _coarsen(self) -> None:
-        """Halve the steps where that may save more than it takes to compile: paths get cheaper, their bias grows."""
+        """Halve the steps of a smooth problem that has bias to spare and much to sample: paths cost half, and scatter
+        little more. Only a limit of time looks at the clock, so that a method asked for by name gives one answer."""
         best = self.best
         assert best is not None
-        worth = SAVING * best.spare > self.request.clock.compile and self.request.left > best.seconds
-        if worth and self._fewest == SHARP and best.setting.steps > SHARP // 2 and best.offer.bias < COARSE:
-            self.request.progress.stage(f"{best.setting.steps // 2} steps")
-            self._keep(self._assess(best.method, best.state, self._setting(best.setting.steps // 2), best.y0))
+        counts, steps, n = best.offer.counts, best.setting.steps, len(self.request.points)
+        if counts is None or best.offer.bias >= COARSE or self._fewest != SHARP or steps <= SHARP // 2:
+            return
+        numbers = float(planned(counts, n).mean()) * n * steps * self.problem.dim
+        if numbers < MUCH or self.request.left < self.request.clock.compile:
+            return
+        self.request.progress.stage(f"{steps // 2} steps")
+        half = self._assess(best.method, best.state, self._setting(steps // 2), best.y0)
+        enough = half.offer.counts is not None and half.offer.counts.sum() < 2 * counts.sum()
+        if enough and half.offer.proved >= best.offer.proved:
+            self.best = half
 
     def _enough(self, price: float, saving: float = SAVING) -> bool:
         """Whether to stop proposing, where the next block costs `price` seconds and saves that part of the certificate.
