@@ -104,7 +104,7 @@ def test_training_pays_at_many_points_as_at_one():
         setting.sampler.pilot(state.surrogate, y0, jax.random.key(9), 1024).fine.total.std(axis=1)
         for state in (before, after)
     ]
-    assert np.all(spread[1] < 0.5 * spread[0].max()), spread
+    assert np.all(spread[1] < 0.6 * spread[0].max()), spread
 
 
 def test_a_discounted_call_on_a_geometric_mean():

@@ -226,14 +226,15 @@ def _step(
     if expansion is not None:
         expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, f_x))
     dw, dy = dw1, process.spread(t, x, dw1)
-    m1, discounted1 = _martingale(process, expansion, t, x, q, c, jnp.zeros_like(x), dy, cut * h)
+    decay = jnp.clip(c, -1 / h, 1 / h)      # of q, H and T: over a long step they would leave all bounds
+    m1, discounted1 = _martingale(process, expansion, t, x, q, decay, jnp.zeros_like(x), dy, cut * h)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
-        later = None if expansion is None else expansion.faded(jnp.exp(-c * before))
-        q1, dy2 = _gradient_after(process, expansion, t, x, q, c, dy, before), process.spread(t1, x1, dw2)
-        m2, discounted2 = _martingale(process, later, t1, x1, q1, c, dy, dy2, after)
+        later = None if expansion is None else expansion.faded(jnp.exp(-decay * before))
+        q1, dy2 = _gradient_after(process, expansion, t, x, q, decay, dy, before), process.spread(t1, x1, dw2)
+        m2, discounted2 = _martingale(process, later, t1, x1, q1, decay, dy, dy2, after)
         dw, dy = dw1 + dw2, dy + dy2
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
@@ -371,13 +372,13 @@ def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, f_x
 
 
 def _martingale(
-    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, c: Scalar, y: Point,
+    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, decay: Scalar, y: Point,
     dy: Point, dt: Scalar,
 ) -> tuple[Scalar, Scalar]:
     """int zhat . dW over a part of a step that starts at x with chart gradient q, after a displacement y, and moves by
-    dy; and the same with zhat discounted by exp(c s).
+    dy; and the same with zhat discounted by exp(decay s).
 
-    q, H and T decay like exp(-c s) on the paths of the equation: what is discounted has them constant. int s^k dW_s is
+    q, H and T fall like exp(-f_u s) on the paths of the equation: what is discounted has them constant. int s^k dW_s is
     replaced by its mean given dW: the results have mean zero, which is all that they need.
     """
     one = q @ dy
@@ -390,23 +391,23 @@ def _martingale(
     two = (second - dt * trace) / 2
     three = w * (3 * bulge * square + rest * w**2) / 6 - dt * expansion.lean(process, t, x, dy) / 2
     drifted = drift @ dy * dt / 2
-    plain = (1 - c * dt / 2) * one + drifted + (1 - c * dt * 2 / 3) * two + (1 - c * dt * 3 / 4) * three
+    plain = (1 - decay * dt / 2) * one + drifted + (1 - decay * dt * 2 / 3) * two + (1 - decay * dt * 3 / 4) * three
     return plain, one + drifted + two + three
 
 
 def _gradient_after(
-    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, c: Scalar, dy: Point,
+    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, decay: Scalar, dy: Point,
     dt: Scalar,
 ) -> Point:
     """q after the displacement dy from the start of the step, a time dt later."""
     if expansion is None:
         return q
     a, b, n, cubic, bulge, drift = expansion
-    z, w, third = process.noise(t, x, n), n @ dy, (1 - c * dt * 2 / 3) / 2
+    z, w, third = process.noise(t, x, n), n @ dy, (1 - decay * dt * 2 / 3) / 2
     rate, intensity = z @ z, process.intensity(t, x)
     along = bulge * (dy @ dy - 3 * w**2 - dt * (intensity - 3 * rate)) + cubic * (w**2 - dt * rate)
     bent = 2 * bulge * (w * dy - dt * process.spread(t, x, z)) + along * n          # T[dy, dy] - dt T[S]
-    return (1 - c * dt) * q + drift * dt + (1 - c * dt / 2) * (a * dy + b * w * n) + third * bent
+    return (1 - decay * dt) * q + drift * dt + (1 - decay * dt / 2) * (a * dy + b * w * n) + third * bent
 
 
 def _slope_change(
