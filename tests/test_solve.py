@@ -107,6 +107,16 @@ def test_training_pays_at_many_points_as_at_one():
     assert np.all(spread[1] < 0.6 * spread[0].max()), spread
 
 
+@pytest.mark.parametrize("much, steps", [(0.0, 4), (np.inf, 8)])
+def test_half_the_steps_where_there_is_much_to_sample(monkeypatch, much, steps):
+    """Reference: the radial equation."""
+    monkeypatch.setattr("uncurse._loop.MUCH", much)
+    case = uc.zoo.get("allen-cahn", dim=20)
+    solution = solve(case.problem, case.at, rtol=5e-3, method="smoothing")
+    assert solution.stats["steps"] == steps
+    honest(solution, case.reference)
+
+
 def test_a_discounted_call_on_a_geometric_mean():
     """The geometric mean of lognormals is lognormal: the formula of Black and Scholes."""
     d, r, strike, horizon, start = 3, 0.05, 1.0, 1.0, np.array([1.0, 1.2, 0.9])

@@ -7,7 +7,6 @@ from ._model import Model as Model
 from ._paths import Columns as Columns
 from ._paths import Trace as Trace
 from ._paths import Visit as Visit
-from ._paths import probe_of as probe_of
 from ._paths import simulate as simulate
 from ._sampling import TOGETHER as TOGETHER
 from ._sampling import Chunk as Chunk
