@@ -23,7 +23,7 @@ from uncurse.surrogates import Smoothed
 
 
 def test_steps_see_how_curvature_changes_in_high_dimension():
-    """A Gaussian in 50 dimensions, growing or decaying, with the exact surrogate: what a step leaves of S is its terms of
+    """A Gaussian in 50 dimensions, growing or decaying, with the exact surrogate: what a step leaves of S are terms of
     fourth order, O(h^2), so that S scatters like h^1.5. Without the third order in all directions across the gradient,
     or with growth left to a random time, it is h: 2 in place of 2.83 for half the step. 2 % noise."""
     dim, scale = 50, 50.0
