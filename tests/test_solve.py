@@ -95,7 +95,8 @@ def test_reaction_on_an_ornstein_uhlenbeck_process_at_many_points():
 
 
 def test_training_pays_at_many_points_as_at_one():
-    """u differs from point to point by more than paths of one point do: that is not noise to be fitted."""
+    """u differs from point to point by more than paths of one point do: that is not noise to be fitted. Before steps
+    saw how curvature changes, the spread was 0.0089 untrained and 0.0037 trained."""
     setting = Setting(REACTION, analyse(REACTION, POINTS), POINTS, 10, 1024, 0)
     y0 = np.array([0.924, 1.029, 1.455, 1.029])
     before = Smoothing().init(setting, None, y0)
@@ -104,7 +105,7 @@ def test_training_pays_at_many_points_as_at_one():
         setting.sampler.pilot(state.surrogate, y0, jax.random.key(9), 1024).fine.total.std(axis=1)
         for state in (before, after)
     ]
-    assert np.all(spread[1] < 0.6 * spread[0].max()), spread
+    assert np.all(spread[1] < 0.0037) and np.all(spread[1] < 0.6 * spread[0].max()), spread
 
 
 @pytest.mark.parametrize("much, steps", [(0.0, 4), (np.inf, 8)])

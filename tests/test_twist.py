@@ -111,7 +111,7 @@ def test_histories_are_bounded_by_memory(monkeypatch):
     surrogate = Wrong(0.0, 0.0)
     y0, key = np.array([case.reference]), stream(0, Purpose.training, 0)
     assert len(sampler.visited(surrogate, y0, key, 1500).point) == 1536
-    monkeypatch.setattr("uncurse.certificates._sampling.HISTORY", 5 * 10 * 50 * 600)
+    monkeypatch.setattr("uncurse.certificates._sampling.HISTORY", 4 * 10 * 50 * 600)
     assert len(sampler.visited(surrogate, y0, key, 1500).point) == 1024
     monkeypatch.setattr("uncurse.certificates._sampling.HISTORY", 1)
     assert len(sampler.visited(surrogate, y0, key, 1500).point) == 512

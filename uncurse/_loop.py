@@ -10,11 +10,14 @@ from jaxtyping import Float
 
 from ._final import Final, Plan, fewest, planned
 from ._gather import insisted
+from ._proposal import PROMISING, Proposal
 from ._request import Request
 from ._rounding import EPS, Blur, felt, ulps
 from ._solution import Estimate, Guarantee, Result, Snapshot, Solution
 from .analysis import Source, analyse
 from .certificates import (
+    SHARP,
+    STEPS,
     TOGETHER,
     Bounds,
     Chunk,
@@ -36,55 +39,17 @@ from .surrogates import AbstractSurrogate
 
 PerPoint = Float[np.ndarray, " n"]
 
-STEPS = 10                  # of time; few steps cost variance, not bias ...
-SHARP = 8                   # ... and little of that where steps see second derivatives and X is sampled exactly
 MOST_STEPS = 80
 PILOT = 2048                # paths over all points, at most, that size the final sample
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save ...
 SWITCH = 0.125              # ... and another method is: its paths are dearer, and one block is not all its training
 NEXT = 3.0                  # times the compilation so far: what the next method's programs will take to compile
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
-PROMISING = 10.0            # times the tolerance: a proved bias below which training may bring the proof there
 FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
 DEARER = 3.0                # ... plus so many times the sampling of the estimate
 COARSE = 0.1                # of the tolerance: a bias below which fewer steps are tried ...
 MUCH = 1e8                  # ... where the certificate draws more normals than these: some seconds
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
-
-
-@dataclass
-class _Proposal:
-    """A surrogate with what pilot paths say it would cost to certify."""
-
-    method: AbstractMethod
-    state: State
-    setting: Setting
-    y0: PerPoint
-    offer: Offer
-    rate: float                 # seconds a path
-    seconds: float              # predicted for the certificate; inf where no number of paths will do
-    spare: float                # of these, what a perfect surrogate would save: the smallest sample has its price too
-    variance: float             # relative scatter of S, the worst point: what training reduces
-    proved_bias: float          # of the best proved certificate, over the tolerance
-    felt: PerPoint              # scatter of g and f on the paths: what rounding acts on
-
-    @property
-    def surrogate(self) -> AbstractSurrogate:
-        return self.state.surrogate
-
-    @property
-    def promising(self) -> bool:
-        """A proved certificate does not reach the tolerance yet, but training may bring it there."""
-        return not self.offer.proved and self.proved_bias < PROMISING
-
-    @property
-    def rank(self) -> tuple[float, ...]:
-        """Lower is better: proved before promising before estimated, then by what is still to be done."""
-        if self.offer.proved and np.isfinite(self.seconds):
-            return (0.0, self.seconds, self.variance)
-        if self.promising:
-            return (1.0, self.proved_bias, self.variance)
-        return (2.0, self.seconds, self.offer.bias, self.variance)
 
 
 @dataclass
@@ -99,7 +64,7 @@ class Run:
     log: list[dict[str, Any]] = field(default_factory=list)
     pilots: int = 0
     interrupted: bool = False
-    best: _Proposal | None = None
+    best: Proposal | None = None
     source: Source | None = None
     points: Float[np.ndarray, "k d"] = field(init=False)     # where surrogates are proposed: some of those asked for
 
@@ -158,7 +123,7 @@ class Run:
 
     def _first(self, y0: PerPoint) -> None:
         """The first surrogate of the plan, and no more."""
-        setting = self._setting(self._fewest)
+        setting = self._setting(self._first_steps)
         self._keep(self._assess(self.methods[0], self.methods[0].init(setting, None, y0), setting, y0))
 
     def _refine(self) -> None:
@@ -179,7 +144,7 @@ class Run:
         best = self.best
         assert best is not None
         counts, steps, n = best.offer.counts, best.setting.steps, len(self.request.points)
-        if counts is None or best.offer.bias >= COARSE or self._fewest != SHARP or steps <= SHARP // 2:
+        if counts is None or best.offer.bias >= COARSE or not self._sharp or steps <= SHARP // 2:
             return
         numbers = float(planned(counts, n).mean()) * n * steps * self.problem.dim
         if numbers < MUCH or self.request.left < self.request.clock.compile:
@@ -206,7 +171,7 @@ class Run:
             return False
         return True
 
-    def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> _Proposal:
+    def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> Proposal:
         """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
         y0 = self._centre(setting, state.surrogate, guess)
         chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
@@ -226,7 +191,7 @@ class Run:
         self.request.show(offer.bounds.low, offer.bounds.high, None, method.name)
         source = 2 * np.sqrt(self.problem.horizon * chunk.fine.source2.mean(axis=1, dtype=np.float64))
         scatter = felt(chunk.fine.payoff) + source
-        return _Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias, scatter)
+        return Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias, scatter)
 
     def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
         """y0 such that E S = y0, to within its scatter."""
@@ -248,8 +213,8 @@ class Run:
         self.pilots += 1
         key = stream(self.request.seed, Purpose.constants, self.pilots)
         found = theorems(self.problem, self.source, setting.sampler, surrogate, chunk, y0, key)
-        spent = ulps(self.problem.dim) * EPS * np.abs(y0)
-        offered = offers(found, chunk, y0, self.request.tolerance, self.request.z, spent)
+        spent, least = ulps(self.problem.dim) * EPS * np.abs(y0), fewest(len(self.request.points))
+        offered = offers(found, chunk, y0, self.request.tolerance, self.request.z, spent, least)
 
         def within(seconds: float) -> list[Offer]:
             return [o for o in offered if self._seconds(o, rate) < seconds]
@@ -258,7 +223,7 @@ class Run:
         left = max(self.request.left, 0.0)
         if not exact and not within(min(FOR_PROOF, left)):
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
-            offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z, spent)
+            offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z, spent, least)
         dear = min(PATIENCE, FOR_PROOF + DEARER * min((self._seconds(o, rate) for o in offered), default=np.inf))
         chosen = (within(min(dear, left)) or within(dear) or sorted(offered, key=lambda o: o.bias))[0]
         return chosen, min((o.bias for o in offered if o.proved), default=np.inf)
@@ -268,7 +233,7 @@ class Run:
         n = len(self.request.points)
         return np.inf if offer.counts is None else float(planned(offer.counts, n).mean()) * n * rate
 
-    def _keep(self, proposal: _Proposal) -> bool:
+    def _keep(self, proposal: Proposal) -> bool:
         """Take a proposal that is better than the best so far; say whether it gained enough to go on the same way."""
         best = self.best
         if best is not None and proposal.rank >= best.rank:
@@ -298,17 +263,19 @@ class Run:
     def _steps(self) -> int:
         """More steps where a bias is what keeps the best proposal from the tolerance."""
         if self.best is None:
-            return self._fewest
+            return self._first_steps
         bias = self.best.proved_bias if self.best.promising else self.best.offer.bias
         more = 1 if bias < 0.5 else 2 if bias < PROMISING else 4
         return min(self.best.setting.steps * more, MOST_STEPS)
 
     @property
-    def _fewest(self) -> int:
-        """Steps to begin with."""
-        scheme = Scheme.of(self._known, self.problem.process, STEPS)
-        sharp = scheme.second_order and not scheme.strength and self.problem.process.exact
-        return SHARP if sharp else STEPS
+    def _sharp(self) -> bool:
+        """Whether few steps will do: they see second derivatives, and X is sampled exactly."""
+        return self.problem.process.exact and Scheme.of(self._known, self.problem.process, STEPS).sharp
+
+    @property
+    def _first_steps(self) -> int:
+        return SHARP if self._sharp else STEPS
 
     def _baseline(self) -> Estimate:
         """E g(X_T): the answer without f."""
@@ -329,7 +296,7 @@ class Run:
 
     # --- certifying
 
-    def _certify(self, proposal: _Proposal) -> tuple[Bounds, int, Result]:
+    def _certify(self, proposal: Proposal) -> tuple[Bounds, int, Result]:
         """Fresh paths for the frozen surrogate, at all points."""
         assert self.source is not None
         if len(self.points) < len(self.request.points):
@@ -353,7 +320,7 @@ class Run:
         self.best, self.interrupted = proposal, final.interrupted
         return found
 
-    def _rounding(self, proposal: _Proposal) -> PerPoint:
+    def _rounding(self, proposal: Proposal) -> PerPoint:
         """How far u is off because paths are in single precision."""
         sampler, key = proposal.setting.sampler, stream(self.request.seed, Purpose.baseline, 1)
         steps = sampler.scheme.steps * (2 if sampler.scheme.random_time else 1)

@@ -7,6 +7,7 @@ from ._model import Model as Model
 from ._paths import Columns as Columns
 from ._paths import Trace as Trace
 from ._paths import Visit as Visit
+from ._paths import probe_of as probe_of
 from ._paths import simulate as simulate
 from ._sampling import TOGETHER as TOGETHER
 from ._sampling import Chunk as Chunk
@@ -16,6 +17,8 @@ from ._sampling import columns_of as columns_of
 from ._sampling import rows_for as rows_for
 from ._sampling import terminal_points as terminal_points
 from ._sampling import terminal_values as terminal_values
+from ._scheme import SHARP as SHARP
+from ._scheme import STEPS as STEPS
 from ._scheme import Scheme as Scheme
 from ._select import Offer as Offer
 from ._select import allowed as allowed

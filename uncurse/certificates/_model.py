@@ -53,7 +53,6 @@ class Extended:
     high: float
 
     def __call__(self, t: Scalar, x: Point, u: Scalar, grad: Point) -> Scalar:
-        inside = (u >= self.low) & (u <= self.high)
-        v = jnp.where(inside, u, jax.lax.stop_gradient(jnp.clip(u, self.low, self.high)))
-        near, rise = jax.jvp(lambda u: self.source(t, x, u, grad), (v,), (u - v,))
-        return near + jnp.where(inside, 0.0, rise)
+        v, inside = jax.lax.stop_gradient(jnp.clip(u, self.low, self.high)), (u >= self.low) & (u <= self.high)
+        _, rise = jax.jvp(lambda v: self.source(t, x, v, grad), (v,), (u - v,))
+        return self.source(t, x, jnp.where(inside, u, v), grad) + jnp.where(inside, 0.0, rise)

@@ -13,7 +13,7 @@ constant slopes q = 0; every other certificate is a bound of E int Gamma q ds.
 
 Where f is affine in the gradient, zhat follows the noise inside a step: zhat_s = Sigma^T q_s, with q_s expanded about
 its start by a Hessian a I + b n n^T, n = q / |q|, how both change along n, and the drift that the equation prescribes
-(see `_Expansion`). Symmetric terms have Ito integrals in closed form, and another zhat is as good as any.
+(see `_expansion.py`). Symmetric terms have Ito integrals in closed form, and another zhat is as good as any.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,7 @@ from ..processes import AbstractProcess, mean_decay
 from ..statistics import normal, uniform
 from ..surrogates import AbstractSurrogate
 from ._bending import Bending
+from ._expansion import expand, gradient_after, gradient_drift, martingale, seen
 from ._model import Model
 from ._scheme import Scheme
 from ._twist import feedback, twisted
@@ -53,23 +54,22 @@ class Columns(NamedTuple, Generic[Entry]):
     slope_z2: Entry          # int |beta_s - beta_k|^2 ds along (X, yhat, zhat)
     slope_x2: Entry          # the same two, for (t, X) moving and (yhat, zhat) frozen: 0 if slopes ignore the point
     lagged: Entry            # Gamma_T A w: what slopes at both ends of each step, not the first alone, would add to S
-    swing: Entry             # Gamma_T A int (c_s - c_k) ds; this and the next three only with `Model.bending`
+    swing: Entry             # Gamma_T A int (c_s - c_k) ds
     sway: Entry              # |A| int |c_s - c_k| (T - s) ds
     residual: Entry          # int |f(s, X, yhat, zhat) - its linearisation at the start of the step| ds
-    bent: Entry              # int of what `Bending` bounds, for errors of size exp(L+ (T - s)) |A|
+    bent: Entry              # 0 without `Model.bending`: int of what it bounds, for errors of size exp(L+ (T - s)) |A|
     payoff: Entry            # Gamma_T g(X_T)
     source2: Entry           # int |Gamma (f(s, X, yhat, zhat) - c yhat - beta . zhat)|^2 ds
 
 
 class Visit(NamedTuple):
     """How S depends on the surrogate over a step, with the path fixed: S falls by grad . dy, and where steps look at
-    second derivatives, by bend times that along `line` and spin times that along `side`, too."""
+    second derivatives, by bend times that along `line` and spin times that along the probe, too."""
 
     q: Float[Array, "... d"]        # the surrogate's gradient in the chart
     dy: Float[Array, "... d"]       # Sigma dW over the step, in the chart
-    line: Float[Array, "... d"]     # this and `side` have no entries where steps look at gradients alone
+    line: Float[Array, "... d"]     # no entries where steps look at gradients alone
     bend: Float[Array, "..."]
-    side: Float[Array, "... d"]
     spin: Float[Array, "..."]
 
 
@@ -211,7 +211,7 @@ def _step(
     first, second, cut, area, _ = noise
     x, y = state.x, state.y
     if scheme.second_order:
-        q, expansion = _expand(process, surrogate, probe, t, h, x)
+        q, expansion = expand(process, surrogate, probe, t, h, x)
     else:
         q, expansion = process.pull(x, surrogate.gradient(t, x)), None
     p = process.gradient(x, q)
@@ -219,22 +219,21 @@ def _step(
     tilt = process.tilt(x, b)
     drift0 = f0 - tilt @ q
     gamma = jnp.exp(state.log_gamma)
-    slope_u2, slope_z2, slope_x2 = state.slope_u2, state.slope_z2, state.slope_x2
-    swing, sway, residual, inside = state.swing, state.sway, state.residual, None
+    watched, inside = state, None
 
     x1, dw1 = process.step(t, x, cut * h, first, tilt)
     if expansion is not None:
-        expansion = expansion._replace(drift=_gradient_drift(process, t, x, q, f_x))
+        expansion = expansion._replace(drift=gradient_drift(process, t, x, q, f_x))
     dw, dy = dw1, process.spread(t, x, dw1)
     decay = jnp.clip(c, -1 / h, 1 / h)      # of q, H and T: over a long step they would leave all bounds
-    m1, discounted1 = _martingale(process, expansion, t, x, q, decay, jnp.zeros_like(x), dy, cut * h)
+    m1, discounted1 = martingale(process, expansion, t, x, q, decay, jnp.zeros_like(x), dy, cut * h)
     if scheme.random_time:
         before, after = cut * h, (1 - cut) * h
         t1 = t + before
         x2, dw2 = process.step(t1, x1, after, second, tilt)
         later = None if expansion is None else expansion.faded(jnp.exp(-decay * before))
-        q1, dy2 = _gradient_after(process, expansion, t, x, q, decay, dy, before), process.spread(t1, x1, dw2)
-        m2, discounted2 = _martingale(process, later, t1, x1, q1, decay, dy, dy2, after)
+        q1, dy2 = gradient_after(process, expansion, t, x, q, decay, dy, before), process.spread(t1, x1, dw2)
+        m2, discounted2 = martingale(process, later, t1, x1, q1, decay, dy, dy2, after)
         dw, dy = dw1 + dw2, dy + dy2
         # yhat solves the linearised equation inside the step; its time integrals of m are Gaussian given m.
         bridge = jnp.sqrt(jnp.sum(process.noise(t, x, q) ** 2) / 12) * area
@@ -248,21 +247,19 @@ def _step(
         drift1 = drift1 - tilt @ q1
         rest = drift1 - drift0 - c * (y1 - y)
         y2 = y - drift0 * h * mean_decay(c * h) + m1 + m2 - c * (integral1 + integral2) - rest * h
-        martingale = gamma * discounted1 + gamma1 * discounted2
+        noise_part = gamma * discounted1 + gamma1 * discounted2
         # what f leaves beside c yhat: as at the start of the step, discounted exactly, plus the rest at the random time
         steady = gamma * mean_decay(-c * h) * (drift0 - c * y)
         source = steady + gamma1 * rest
-        total = h * source - martingale
+        total = h * source - noise_part
         drift1_frozen, slopes1_frozen = slopes(t1, x1, y, process.gradient(x1, q))
-        frozen = h * (steady + gamma1 * (drift1_frozen - tilt @ q - drift0)) - martingale
+        frozen = h * (steady + gamma1 * (drift1_frozen - tilt @ q - drift0)) - noise_part
         if scheme.track:
             along = _slope_change(process, scheme, t1, x1, slopes1, c, tilt)
             beside = _slope_change(process, scheme, t1, x1, slopes1_frozen, c, tilt)
-            slope_u2, slope_z2 = slope_u2 + h * along[0] ** 2, slope_z2 + h * along[1]
-            slope_x2 = slope_x2 + h * (beside[0] ** 2 + beside[1])
+            watched = _watched(state, h, along, beside, rest, model.horizon - t1)
             if model.bending is not None:
-                swing, sway = swing + h * along[0], sway + h * jnp.abs(along[0]) * (model.horizon - t1)
-                residual, inside = residual + h * jnp.abs(rest), jnp.stack([t1, y1])
+                inside = jnp.stack([t1, y1])
     else:
         # f depends on the gradient alone, whose chart value is frozen: the integral over the step is exact.
         x2, y2 = x1, y - drift0 * h + m1
@@ -273,17 +270,13 @@ def _step(
     lag = state.lag + jnp.where(t > 0, h / 2, 0.0) * (c - state.c)
     if scheme.tilted:       # else nothing to whiten, which is dear where sigma is a matrix that varies
         lag = lag + jnp.where(t > 0, 0.5, 0.0) * process.whiten(t, x, tilt - state.tilt) @ dw
-    end = _State(
-        x2, y2, log_gamma, state.total + total, state.frozen + frozen, state.residual2 + h * rest**2,
-        slope_u2, slope_z2, slope_x2, c, tilt, lag, swing, sway, residual, state.source2 + h * source**2,
+    end = watched._replace(
+        x=x2, y=y2, log_gamma=log_gamma, total=state.total + total, frozen=state.frozen + frozen, c=c, tilt=tilt,
+        lag=lag, residual2=state.residual2 + h * rest**2, source2=state.source2 + h * source**2,
     )
     if expansion is None:
-        none, zero = jnp.zeros(0, q.dtype), jnp.zeros_like(y)
-        return end, Visit(q, dy, none, zero, none, zero), inside
-    z = process.noise(t, x, expansion.n)
-    bend = ((expansion.n @ dy) ** 2 - z @ z * h) / 2
-    across = ((dy @ dy - process.intensity(t, x) * h) / 2 - bend) / max(len(probe) - 1, 1)
-    return end, Visit(q, dy, expansion.n, bend - across, probe, across), inside
+        return end, Visit(q, dy, jnp.zeros(0, q.dtype), jnp.zeros_like(y), jnp.zeros_like(y)), inside
+    return end, Visit(q, dy, expansion.n, *seen(process, expansion, probe, t, h, x, dy)), inside
 
 
 def _twisted_step(
@@ -302,112 +295,10 @@ def _twisted_step(
     added = twist.total + h * constant
     across = twist.across / max(len(probe) - 1, 1)
     visit = Visit(found.q, process.spread(t, x, twist.martingale), process.spread(t, x, found.n),
-                  twist.along - across, process.spread(t, x, probe), across)  # fmt: skip
+                  twist.along - across, across)  # fmt: skip
     source2 = state.source2 + h * (constant + scheme.strength / 2 * z2) ** 2
     moved = state._replace(x=end, y=y - added, total=state.total + added, frozen=state.frozen + added, source2=source2)
     return moved, visit, None
-
-
-class _Expansion(NamedTuple):
-    """How the chart gradient q moves inside a step: dq = (H + T[y]) dy + (drift - c q) dt.
-
-    y is the martingale part of the chart displacement since the start of the step, H = a I + b n n^T, and T is the
-    symmetric tensor with T[y, y, y] = cubic w^3 + 3 bulge w (|y|^2 - w^2), w = n . y: how both curvatures change along
-    n. In high dimension |y|^2 is large beside w^2, and so is what the bulge adds; where uhat = F(s(x)) with s curved
-    alike in all directions across n, it is F'' |grad s| s'' = a b / |q|. For a solution of the equation the
-    drift needs no derivative of q: differentiating u_t + L u + f = 0 gives (d/dt + L + b . grad) q = -(f_u q + f_x +
-    J^T q), J the Jacobian of the chart drift. H and T decay by c = f_u too.
-    """
-
-    a: Scalar
-    b: Scalar
-    n: Point
-    cubic: Scalar
-    bulge: Scalar
-    drift: Point
-
-    def faded(self, by: Scalar) -> "_Expansion":
-        """H and T times a factor."""
-        a, b, cubic, bulge = (by * k for k in (self.a, self.b, self.cubic, self.bulge))
-        return self._replace(a=a, b=b, cubic=cubic, bulge=bulge)
-
-    def lean(self, process: AbstractProcess, t: Scalar, x: Point, v: Point) -> Scalar:
-        """T[S] . v, with S = Sigma Sigma^T."""
-        z = process.noise(t, x, self.n)
-        rate, along = z @ z, self.n @ v
-        across = 2 * z @ process.noise(t, x, v) + (process.intensity(t, x) - 3 * rate) * along
-        return self.bulge * across + self.cubic * rate * along
-
-
-def _expand(
-    process: AbstractProcess, surrogate: AbstractSurrogate, probe: Point, t: Scalar, h: Scalar, x: Point
-) -> tuple[Point, _Expansion]:
-    """q at x, and its expansion for a step of length h, still without drift: from derivatives along n and a probe.
-
-    The bulge is a b / |q| only as far as q outweighs what the noise along n makes of it in a step.
-    """
-    def chart(y: Point) -> Point:
-        moved = process.move(x, y)
-        return process.pull(moved, surrogate.gradient(t, moved))
-
-    q, change = jax.jvp(chart, (jnp.zeros_like(x),), (probe,))
-    tiny = jnp.finfo(x.dtype).tiny
-    n = q / jnp.sqrt(q @ q + tiny)
-
-    def along(w: Scalar) -> Scalar:
-        return n @ jax.jvp(chart, (w * n,), (n,))[1]
-
-    steepest, cubic = jax.jvp(along, (jnp.zeros_like(t),), (jnp.ones_like(t),))
-    trace = probe @ change              # Hutchinson's estimate; any number will do, a good one saves variance
-    a = (trace - steepest) / max(len(probe) - 1, 1)
-    b = steepest - a
-    blur2 = (jnp.abs(a) + jnp.abs(b)) ** 2 * jnp.sum(process.noise(t, x, n) ** 2) * h
-    bulge = a * b * jnp.sqrt(q @ q) / (q @ q + blur2 + tiny)
-    return q, _Expansion(a, b, n, cubic, bulge, jnp.zeros_like(x))
-
-
-def _gradient_drift(process: AbstractProcess, t: Scalar, x: Point, q: Point, f_x: Point) -> Point:
-    _, transpose = jax.vjp(lambda y: process.chart_drift(t, process.move(x, y)), jnp.zeros_like(x))
-    return -(process.pull(x, f_x) + transpose(q)[0])
-
-
-def _martingale(
-    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, decay: Scalar, y: Point,
-    dy: Point, dt: Scalar,
-) -> tuple[Scalar, Scalar]:
-    """int zhat . dW over a part of a step that starts at x with chart gradient q, after a displacement y, and moves by
-    dy; and the same with zhat discounted by exp(decay s).
-
-    q, H and T fall like exp(-f_u s) on the paths of the equation: what is discounted has them constant. int s^k dW_s is
-    replaced by its mean given dW: the results have mean zero, which is all that they need.
-    """
-    one = q @ dy
-    if expansion is None:
-        return one, one
-    a, b, n, cubic, bulge, drift = expansion
-    w, before, square, rest = n @ dy, n @ y, dy @ dy, cubic - 3 * bulge
-    trace = a * process.intensity(t, x) + b * jnp.sum(process.noise(t, x, n) ** 2) + expansion.lean(process, t, x, y)
-    second = (a + bulge * before) * square + (b + rest * before) * w**2 + 2 * bulge * w * (y @ dy)
-    two = (second - dt * trace) / 2
-    three = w * (3 * bulge * square + rest * w**2) / 6 - dt * expansion.lean(process, t, x, dy) / 2
-    drifted = drift @ dy * dt / 2
-    plain = (1 - decay * dt / 2) * one + drifted + (1 - decay * dt * 2 / 3) * two + (1 - decay * dt * 3 / 4) * three
-    return plain, one + drifted + two + three
-
-
-def _gradient_after(
-    process: AbstractProcess, expansion: _Expansion | None, t: Scalar, x: Point, q: Point, decay: Scalar, dy: Point,
-    dt: Scalar,
-) -> Point:
-    """q after the displacement dy from the start of the step, a time dt later."""
-    if expansion is None:
-        return q
-    a, b, n, cubic, bulge, drift = expansion
-    z, w, third = process.noise(t, x, n), n @ dy, (1 - decay * dt * 2 / 3) / 2
-    rate, intensity = z @ z, process.intensity(t, x)
-    along = bulge * (dy @ dy - 3 * w**2 - dt * (intensity - 3 * rate)) + cubic * (w**2 - dt * rate)
-    bent = 2 * bulge * (w * dy - dt * process.spread(t, x, z)) + along * n          # T[dy, dy] - dt T[S]
-    return (1 - decay * dt) * q + drift * dt + (1 - decay * dt / 2) * (a * dy + b * w * n) + third * bent
 
 
 def _slope_change(
@@ -419,3 +310,14 @@ def _slope_change(
         return c1 - c, jnp.zeros_like(c)
     beta = process.whiten(t, x, process.tilt(x, b1) - tilt)
     return c1 - c, beta @ beta
+
+
+def _watched(
+    state: _State, h: Scalar, along: tuple[Scalar, Scalar], beside: tuple[Scalar, Scalar], rest: Scalar, left: Scalar
+) -> _State:
+    """The state with what a step adds: slopes along (X, yhat, zhat), and beside it, with (yhat, zhat) frozen."""
+    return state._replace(
+        slope_u2=state.slope_u2 + h * along[0] ** 2, slope_z2=state.slope_z2 + h * along[1],
+        slope_x2=state.slope_x2 + h * (beside[0] ** 2 + beside[1]), swing=state.swing + h * along[0],
+        sway=state.sway + h * jnp.abs(along[0]) * left, residual=state.residual + h * jnp.abs(rest),
+    )

@@ -118,7 +118,7 @@ class Sampler:
         independent after it.
         """
         paths, sets = self.block * self.width, []
-        count = min(count, HISTORY // (5 * self.scheme.steps * self.model.process.dim))
+        count = min(count, HISTORY // (4 * self.scheme.steps * self.model.process.dim))
         pairs = np.repeat(np.arange(len(self.starts)), 2)
         for round_ in range(max(-(-count // paths), 1)):
             at = np.resize(np.roll(pairs, -round_ * (paths // 2 * 2)), paths)   # go on where the last one ended

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from ..analysis import Source
 from ..processes import AbstractProcess
 
+STEPS = 10          # few steps cost variance, not bias ...
+SHARP = 8           # ... and little of that where they see second derivatives and X is sampled exactly
 GRADING = 2.0       # of the steps where g has a kink, or where few long steps do for all but the end
 
 
@@ -51,3 +53,8 @@ class Scheme:
         second_order = source.affine_in_gradient and source.smooth_terminal
         return Scheme(steps, not frozen, second_order, track, source.uses_gradient, strength,
                       GRADING if process.exact and (strength or not source.smooth_terminal) else 1.0)  # fmt: skip
+
+    @property
+    def sharp(self) -> bool:
+        """Whether steps see second derivatives."""
+        return self.second_order and not self.strength

@@ -81,10 +81,10 @@ def _with_step(certificate: AbstractCertificate, problem: ParabolicPDE) -> Abstr
 
 def offers(
     certificates: list[AbstractCertificate], pilot: Chunk, y0: PerPoint, tolerance: tuple[float, float], z: float,
-    spent: PerPoint,
+    spent: PerPoint, least: int,
 ) -> list[Offer]:
-    """Each certificate with what it would cost, the strongest guarantee first, the cheapest first within one; `spent`
-    of the tolerance is for others."""
+    """Each certificate with what it would cost, the strongest guarantee first, the cheapest first within one, and the
+    sharpest first of those that need no more than `least` paths; `spent` of the tolerance is for others."""
     result = []
     for certificate in certificates:
         moments = Moments.of(columns_of(certificate, pilot, y0))
@@ -94,8 +94,12 @@ def offers(
             worst = float(np.max(bias.half_width / allowed(bias.value, tolerance)))
         counts = paths_needed(certificate, moments, y0, tolerance, z, spent)
         result.append(Offer(certificate, counts, here, worst))
-    cost = [(ORDER.index(o.bounds.guarantee), o.count if o.count is not None else np.inf, o.bias) for o in result]
-    return [result[i] for i in sorted(range(len(result)), key=cost.__getitem__)]
+
+    def cost(offer: Offer) -> tuple[float, ...]:
+        count = np.inf if offer.count is None else max(offer.count, least)
+        return ORDER.index(offer.bounds.guarantee), count, offer.bias
+
+    return sorted(result, key=cost)
 
 
 def allowed(value: PerPoint, tolerance: tuple[float, float]) -> PerPoint:

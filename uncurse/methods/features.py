@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..certificates import Model, Scheme, Trace, Visit
+from ..certificates import Model, Scheme, Trace, Visit, probe_of
 from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Flowed, Frame, Smoothed, with_theta
 from ..surrogates._base import finite
@@ -83,6 +83,7 @@ def _normal_equations(
     steps, paths = trace.y.shape
     n, process = surrogate.theta.shape[0], model.process
     scale = surrogate.frame.spread
+    probe = probe_of(process, scheme, process.dim)
 
     def one(t: Array, x: Array, visit: Visit) -> tuple[Array, Array, Array]:
         def along(y: Array) -> tuple[Array, Array]:
@@ -97,7 +98,8 @@ def _normal_equations(
 
         (psi, g), (change, _) = jax.jvp(along, (jnp.zeros_like(x),), (visit.dy,))
         if visit.line.size:
-            change = change + visit.bend * second(visit.line) + visit.spin * second(visit.side)
+            side = process.spread(t, x, probe) if scheme.strength else probe
+            change = change + visit.bend * second(visit.line) + visit.spin * second(side)
         return psi, g, finite(change)
 
     def body(carry: tuple, inputs: tuple) -> tuple[tuple, None]:

@@ -14,7 +14,7 @@ from ..problems import ParabolicPDE
 from ..processes import AbstractProcess
 from ._base import AbstractSurrogate, Point, Scalar
 
-TOGETHER = 32       # nodes; more fall out of the cache, fewer make a longer program
+NODES = 32       # nodes; more fall out of the cache, fewer make a longer program
 
 
 class Smoothed(AbstractSurrogate):
@@ -47,7 +47,7 @@ class Smoothed(AbstractSurrogate):
 
         nodes = jnp.concatenate([self.noise, -self.noise])
         payoff = jax.vmap(lambda xi: self._payoff(t, x, left, xi))
-        parts = [jnp.sum(payoff(nodes[i : i + TOGETHER])) for i in range(0, len(nodes), TOGETHER)]
+        parts = [jnp.sum(payoff(nodes[i : i + NODES])) for i in range(0, len(nodes), NODES)]
         return sum(parts, jnp.zeros_like(t)) / len(nodes)
 
     def recipe(self) -> dict[str, Any]:
