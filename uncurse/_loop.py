@@ -48,7 +48,7 @@ GAIN = 0.95                 # of the scatter of S: a block of training that leav
 FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
 DEARER = 3.0                # ... plus so many times the sampling of the estimate
 COARSE = 0.1                # of the tolerance: a bias below which fewer steps are tried ...
-MUCH = 1e8                  # ... where the certificate draws more normals than these: some seconds
+MUCH = 1e8                  # ... where paths times steps times d is more: the certificate takes some seconds
 PATIENCE = 600.0            # seconds: the certificate that a run without a time limit may plan
 
 
