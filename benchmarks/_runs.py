@@ -6,9 +6,12 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from uncurse import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -17,7 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 def machine() -> str:
     """What numbers were measured on; the load says whether the machine was quiet."""
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    made_of = f"Python {platform.python_version()}, jax {version('jax')}, uncurse {version('uncurse')}"
+    made_of = f"Python {platform.python_version()}, jax {version('jax')}, uncurse {__version__}"
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {made_of}{load}"
 
 
@@ -25,16 +28,18 @@ def run(words: list[str], timeout: float) -> dict[str, Any]:
     """`python -m WORDS` and the one JSON object that it prints.
 
     Returns:
-        that object, with `command`, `machine`, and `printed`, the words on standard error. A process that ran past
-        `timeout` or printed nothing leaves only these.
+        that object, with `command`, `machine`, `wall`, in seconds, and `printed`, the words on standard error. A
+        process that ran past `timeout` or printed nothing leaves only these.
     """
     found: dict[str, Any] = {"command": shlex.join(["python", "-m", *words]), "machine": machine()}
+    begin = time.perf_counter()
     try:
         done = subprocess.run(
             [sys.executable, "-m", *words], capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False
         )
     except subprocess.TimeoutExpired:
-        return found | {"printed": f"killed after {timeout:g} s"}
+        return found | {"printed": f"killed after {timeout:g} s", "wall": time.perf_counter() - begin}
+    found["wall"] = time.perf_counter() - begin
     found["printed"] = done.stderr.strip()
     if done.returncode in (0, 1) and done.stdout.strip():
         found |= json.loads(done.stdout)

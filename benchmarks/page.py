@@ -13,7 +13,7 @@ from typing import Any
 from uncurse import zoo
 from uncurse.report import _numbers
 
-from . import _runs, certified, plot, work_precision
+from . import _runs, certified, plot, scale, work_precision
 from .baselines import METHODS
 from .plot import error, half_width, known
 from .work_precision import UNCURSE
@@ -68,6 +68,14 @@ BENCH = """    uncurse bench --time-limit 60 --write benchmarks/results/bench.md
 Each case at its default tolerance, 1e-3, and the control problem at growing strength.
 """
 
+SCALE = """    {command}
+
+{device}; {machine}.
+
+Default settings. `total s` is from the start of the process to its end, of which `certify s` is sampling: the rest is
+import, compilation and training.
+"""
+
 CERTIFIED = """    {command}
 
 No formula is known for these two, in 100 dimensions. Values in use come from multilevel Picard iteration, without an
@@ -76,11 +84,10 @@ interval: 57.3 (Han, Jentzen and E 2018) and 21.299 (E, Han and Jentzen 2017). W
 """
 
 
-
 def main() -> int:
     sections = [
         HEAD, _study(), _included("The zoo: `uncurse bench`", "bench.md", BENCH),
-        _included("Coverage", "coverage.md"), _included("Scale in d", "scale.md"), _certified(),
+        _included("Coverage", "coverage.md"), _scale("gpu", "a GPU"), _scale("cpu", "two cores"), _certified(),
         _included("Tried: antithetic paths and quasi-Monte Carlo", "sampling.md"),
     ]
     PAGE.write_text("\n".join(section for section in sections if section))
@@ -174,6 +181,26 @@ def _included(title: str, name: str, intro: str = "") -> str:
         return ""
     body = re.sub(r"\A# .*\n+", "", path.read_text())
     return "\n".join([f"## {title}", "", *([intro] if intro else []), body.rstrip(), ""])
+
+
+def _scale(platform: str, where: str) -> str:
+    found = _runs.read(scale.target(platform))
+    if found is None:
+        return ""
+    rows = []
+    for run in sorted(found["runs"], key=lambda run: (scale.CASES.index(run["case"]), run["dim"], -float(run["rtol"]))):
+        asked = [run["case"], f"{run['dim']:,}".replace(",", " "), run["rtol"]]
+        if run.get("value") is None:
+            rows.append([*asked, "no value", *[""] * 4, f"{run['wall']:.1f}"])
+            continue
+        value, interval = _interval(run["value"], run["low"], run["high"])
+        inside = run["reference"] is None or run["low"] <= run["reference"] <= run["high"]
+        truth = "" if run["reference"] is None else "inside" if inside else "outside"
+        spent = f"{run['seconds']['certify']:.1f}", f"{run['wall']:.1f}"
+        rows.append([*asked, value, f"[{interval}]", _words(run["guarantee"]), truth, *spent])
+    columns = ["case", "d", "rtol", "value", "interval", "guarantee", "reference", "certify s", "total s"]
+    intro = SCALE.format(command=found["command"], machine=_machines(found["runs"]), device=found["runs"][0]["device"])
+    return "\n".join([f"## Dimensions up to a million on {where}", "", intro, _table(columns, rows), ""])
 
 
 def _certified() -> str:

@@ -86,9 +86,9 @@ class Frozen:
     def run(self, words: UInt32[Array, "steps rows words"]) -> Chunk:
         """Columns of the paths that some random words make."""
         s = self.sampler
-        starts = jnp.asarray(np.repeat(s.starts, s.rows, axis=0), dtype=jnp.float32)
-        y0 = jnp.full(s.rows, self.y0[0], dtype=jnp.float32)
-        found = _run(s.model, self.surrogate, s.scheme, starts, y0, jnp.asarray(words), False)[:2]
+        points, y0 = jnp.asarray(s.starts, dtype=jnp.float32), jnp.asarray(self.y0, dtype=jnp.float32)
+        at = jnp.zeros(s.rows, dtype=jnp.int32)
+        found = _run(s.model, self.surrogate, s.scheme, points, y0, at, jnp.asarray(words), False)[:2]
         return Chunk(*jax.tree.map(lambda a: np.asarray(a, dtype=np.float64)[None], found))
 
     @property

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._devices import single
 from ._loop import Run
 from ._request import Request
 from ._solution import Solution
@@ -80,7 +81,7 @@ class Limit:
                 "diagonal"
             )
         inverse = 1 / np.diag(curvature) if diagonal else np.linalg.inv(curvature)
-        return Limit(problem, jnp.asarray(inverse, dtype=np.float32), points[0])
+        return Limit(problem, single(inverse), points[0])
 
     def equation(self) -> ParabolicPDE:
         """The Hamilton-Jacobi-Bellman equation as a `ParabolicPDE`."""
@@ -112,7 +113,7 @@ class Limit:
 
     @property
     def _x(self) -> Array:
-        return jnp.asarray(self.point, dtype=np.float32)
+        return single(self.point)
 
     def _at_rest(self, t: Array, x: Array) -> Array:
         return self.problem.drift(t, x, jnp.zeros(self.problem.control_dim))

@@ -275,7 +275,7 @@ class Control:
 
     def _rollouts(self, policy: AbstractPolicy, value: Quadratic) -> Rollouts:
         wide = max(self.problem.dim, self.problem.control_dim)
-        rows = min(rows_for(wide, self.problem.steps, 2**23), 1024)
+        rows = rows_for(wide, self.problem.steps, 2**23, 1024)
         return Rollouts(self.problem, policy, value, self.request.points, max(rows, BRANCHES))
 
     @property

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from ._devices import single
 from .analysis._shift import Shift
 from .certificates import Bounds
 from .certificates._controlled import Rollouts, noise_dim
@@ -40,7 +40,7 @@ class Entropic:
         base: what paths need to know before there is a policy. looking: random words of the paths that show curvature.
         """
         problem, points, policy = rolls.problem, rolls.starts, rolls.policy
-        starts = jnp.asarray(points[np.resize(np.arange(len(points)), SHOWN)], dtype=np.float32)
+        starts = single(points[np.resize(np.arange(len(points)), SHOWN)])
         bits = draw_bits(looking, (), (problem.steps, SHOWN, noise_dim(problem)))
         shifted = averaged(problem, policy, base, np.asarray(visit(problem, policy, starts, bits)[0]))
         wide = problem.steps * max(problem.dim, problem.control_dim)

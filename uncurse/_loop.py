@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -286,8 +285,8 @@ class Run:
         with self.request.clock.stage("certify"):
             for first in range(0, n, rows):
                 block = self.request.points[first : first + rows]
-                starts = jnp.asarray(np.repeat(block, max(rows // len(block), 1), axis=0), dtype=np.float32)
-                drawn = (terminal_values(model, STEPS, starts, key, (first, i)) for i in range(count))
+                width = max(rows // len(block), 1)
+                drawn = (terminal_values(model, STEPS, block, width, key, (first, i)) for i in range(count))
                 values = [np.asarray(v).reshape(len(block), -1) for v in drawn]
                 parts.append(np.concatenate(values, axis=1).astype(np.float64))
         moments = Moments.concatenate([Moments.of(p[..., None]) for p in parts])

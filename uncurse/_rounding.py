@@ -27,7 +27,6 @@ without f, and coordinates are taken to scatter independently: the difference of
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -39,9 +38,9 @@ from .statistics import Moments
 PerPoint = Float[np.ndarray, " n"]
 
 EPS = float(np.finfo(np.float32).eps)
-FEWEST = 16             # paths a point that say how far X_T scatters
-STEPS = 10              # of a stepped process on them
-SIGNS = 4               # directions in which coordinates that do not scatter are moved
+FEWEST, ENOUGH = 16, 4096       # paths a point, and paths at once, that say how far X_T scatters
+STEPS = 10                      # of a stepped process on them
+SIGNS = 4                       # directions in which coordinates that do not scatter are moved
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,11 @@ class Blur:
     ) -> "Blur":
         """For `steps` steps of a process up to the horizon."""
         n, d = points.shape
-        rows = rows_for(d, 1)
+        rows = min(rows_for(d, 1), ENOUGH)
         block, found = min(n, max(rows // FEWEST, 1)), []
         for first in range(0, n, block):
             at = np.resize(np.arange(first, min(first + block, n)), block)      # one compiled shape
-            starts = jnp.asarray(np.repeat(points[at], rows // block, axis=0), dtype=np.float32)
-            drawn = terminal_points(process, horizon, STEPS, starts, key, (first,))
+            drawn = terminal_points(process, horizon, STEPS, points[at], rows // block, key, (first,))
             ends, moved = (np.asarray(a).reshape(block, -1, d) for a in drawn)
             found.append(Blur.of(points[at], ends, moved, steps, process.flat, not process.exact))
         joined = (np.concatenate([getattr(b, name) for b in found])[:n] for name in ("share", "still"))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from . import _checks
+from ._devices import full_precision
 from ._solution import Estimate
 from .problems import ControlProblem, StoppingProblem
 from .statistics import Purpose, draw_bits, normal, stream
@@ -157,7 +158,9 @@ def _chunks(
     key = stream(path[0], Purpose.simulation, path[1])
     for first in range(0, paths, rows):
         bits = draw_bits(key, (first,), (steps, rows, words))
-        yield tuple(a[: paths - first] for a in run(jnp.asarray(start), bits))
+        with full_precision():
+            found = run(jnp.asarray(start), bits)
+        yield tuple(a[: paths - first] for a in found)
 
 
 def _controlled(problem: ControlProblem, policy: Callable[[Array, Array], Array]) -> tuple[Runner, int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from . import _checks
-from ._devices import interrupts
+from ._devices import full_precision, interrupts
 from ._request import Request
 from ._solution import Result, Solution, ToleranceNotMetError
 from .problems import ControlProblem, Problem, StoppingProblem
@@ -71,7 +71,7 @@ def solve(
     )
     run = _runner(problem, request)
     target = f"rtol {rtol:g}" if not atol else f"max({atol:g}, {rtol:g} |u|)"
-    with interrupts(), Progress(progress and jax.process_index() == 0, target) as request.progress:
+    with full_precision(), interrupts(), Progress(progress and jax.process_index() == 0, target) as request.progress:
         solution = run()
     if throw and solution.result not in (Result.tolerance_met, Result.interrupted):
         raise ToleranceNotMetError(solution)

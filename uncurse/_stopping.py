@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ._devices import single
 from ._gather import gather, growth, insisted
 from ._request import Request
 from ._rounding import Blur, widened
@@ -211,7 +212,7 @@ class Stopping:
         if np.asarray(self.problem.dates)[0] > 0:
             return np.full(len(points), -np.inf)
         zero = jnp.zeros((), dtype=np.float32)
-        paid = [float(self.problem.payoff(zero, jnp.asarray(x, dtype=np.float32))) for x in points]
+        paid = [float(self.problem.payoff(zero, single(x))) for x in points]
         return np.where(np.isfinite(paid), paid, -np.inf)
 
     def _baseline(self) -> Estimate:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy.sparse.csgraph import connected_components
 
+from .._devices import single
 from ..problems import ControlProblem
 from ._definite import SINGLE, semidefinite
 from ._elements import elements_in
@@ -180,13 +181,13 @@ class Costs:
     def hessians(self, times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n w w"]:
         """d2 of the running cost in w at the first point, for each time."""
         w = self.reached + self.problem.control_dim
-        x, a = jnp.asarray(self.points[0], jnp.float32), jnp.zeros(self.problem.control_dim)
+        x, a = single(self.points[0]), jnp.zeros(self.problem.control_dim)
         one = lambda t: jax.vmap(lambda v: self.running_product(t, x, a, v))(jnp.eye(w))      # noqa: E731
-        found = jax.jit(lambda t: jax.lax.map(one, t))(jnp.asarray(times, jnp.float32))
+        found = jax.jit(lambda t: jax.lax.map(one, t))(single(times))
         return _symmetric(np.asarray(found, dtype=np.float64))
 
     def terminal_hessian(self) -> Float[np.ndarray, "r r"]:
-        x = jnp.asarray(self.points[0], jnp.float32)
+        x = single(self.points[0])
         found = jax.jit(jax.vmap(lambda v: self.terminal_product(x, v)))(jnp.eye(self.reached))
         return _symmetric(np.asarray(found, dtype=np.float64))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .._devices import single
 from ..problems import ControlProblem
 
 
@@ -22,7 +23,7 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
     ways = np.concatenate([np.eye(m)[~np.isfinite(high)], -np.eye(m)[~np.isfinite(low)]])
     if len(ways) == 0:
         return
-    start = jnp.asarray(points[0], dtype=np.float32)
+    start = single(points[0])
 
     def cost(a: Any, first: Any) -> Any:
         """Of pushing from step `first` on."""
@@ -36,7 +37,7 @@ def refuse_unbounded(problem: ControlProblem, points: Float[np.ndarray, "n d"]) 
         return total + problem.terminal_cost(end)
 
     sizes = 10.0 ** np.arange(2, 6)
-    pushes = jnp.asarray((sizes[:, None, None] * ways).reshape(-1, m), dtype=np.float32)
+    pushes = single((sizes[:, None, None] * ways).reshape(-1, m))
     along = jax.jit(lambda first: jax.lax.map(lambda a: cost(a, first), pushes, batch_size=256))
     for first in (0, problem.steps - 1):
         found = np.asarray(along(first), dtype=np.float64).reshape(len(sizes), len(ways))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ControlProblem
 from ._control import control_modulus
 from ._elements import elements_in
@@ -73,14 +74,14 @@ def _both(
     problem: ControlProblem, times: Float[np.ndarray, " n"], point: Float[np.ndarray, " d"]
 ) -> tuple[Float[np.ndarray, "n d m"], Float[np.ndarray, "n d q"] | Float[np.ndarray, "n d"]]:
     """B and the volatility at each time."""
-    x, a = jnp.asarray(point, jnp.float32), jnp.zeros(problem.control_dim)
+    x, a = single(point), jnp.zeros(problem.control_dim)
 
     def one(t: Array) -> tuple[Array, Array]:
         sigma = problem.sigma(t, x, a)
         wide = sigma if sigma.ndim == 2 else jnp.broadcast_to(sigma, (problem.dim,))
         return jax.jacfwd(lambda a: problem.drift(t, x, a))(a), wide
 
-    found = jax.jit(lambda t: jax.lax.map(one, t))(jnp.asarray(times, jnp.float32))
+    found = jax.jit(lambda t: jax.lax.map(one, t))(single(times))
     return np.asarray(found[0], dtype=np.float64), np.asarray(found[1], dtype=np.float64)
 
 

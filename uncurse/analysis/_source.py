@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from .._devices import single
 from ..problems import ParabolicPDE
 from ..processes import AbstractProcess, Brownian, GeometricBrownian, OrnsteinUhlenbeck
 from ._shape import Shape, shape_in
@@ -191,7 +192,7 @@ def _constant_hessian(problem: ParabolicPDE, inputs: tuple) -> tuple[float, floa
     if inverse is None:
         return None
     d = problem.dim
-    zero = jnp.zeros(d)
+    zero = np.zeros(d, dtype=np.float32)
 
     def in_noise(z: Any) -> Any:
         h = product(0.0, zero, 0.0, zero, z * inverse if inverse.ndim < 2 else inverse @ z)
@@ -218,9 +219,9 @@ def _inverse_transpose(process: AbstractProcess) -> jnp.ndarray | None:
         return None
     sigma = np.asarray(process.volatility, dtype=np.float64)
     if sigma.ndim < 2:
-        return None if (sigma == 0).any() else jnp.asarray(1 / sigma, dtype=np.float32)
+        return None if (sigma == 0).any() else single(1 / sigma)
     square = sigma.shape[0] == sigma.shape[1] and np.linalg.cond(sigma) < 1e6
-    return jnp.asarray(np.linalg.inv(sigma).T, dtype=np.float32) if square else None
+    return single(np.linalg.inv(sigma).T) if square else None
 
 
 def is_smooth_terminal(problem: ParabolicPDE) -> bool:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..analysis import Variation
 
 Numbers = Float[Array, "*shape"]
@@ -41,7 +42,7 @@ class Bending(eqx.Module):
             return sums - sums[middle]
 
         arrays = low, high, jump, before(jump), *(before(jump * end) for end in ends)
-        return Bending(*(jnp.asarray(a, dtype=np.float32) for a in arrays), growth=max(slope[1], 0.0))  # type: ignore
+        return Bending(*(single(a) for a in arrays), growth=max(slope[1], 0.0))  # type: ignore
 
     def remainder(self, y: Numbers, e: Numbers) -> Numbers:
         """The larger of the two sums, for errors of size e >= 0 to either side."""

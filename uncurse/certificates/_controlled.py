@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
+from .._devices import single
 from ..problems import ControlProblem
 from ..statistics import draw_bits, normal
 from ..surrogates import AbstractPolicy, Quadratic
@@ -155,7 +156,7 @@ class Rollouts:
         for round_ in range(-(-count // width)):
             for first in range(0, len(self.starts), block):
                 at = np.resize(np.arange(first, min(first + block, len(self.starts))), block)
-                yield round_, first, jnp.asarray(np.repeat(self.starts[at], width, axis=0), dtype=np.float32)
+                yield round_, first, jnp.repeat(single(self.starts[at]), width, axis=0)
 
     def _bits(self, key: Key[Array, ""], round_: int, first: int, paths: int) -> UInt32[Array, "steps paths k"]:
         return draw_bits(key, (round_, first), (self.problem.steps, paths, noise_dim(self.problem)))

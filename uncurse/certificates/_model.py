@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..analysis import Variation
 from ..problems import ParabolicPDE
 from ..processes import AbstractProcess
@@ -39,7 +40,7 @@ class Model(eqx.Module):
         known of f on the range holds wherever yhat strays."""
         assert problem.source is not None
         source = problem.source if value_range is None else Extended(problem.source, *map(float, value_range))
-        basis = None if directions is None else jnp.asarray(directions, dtype=np.float32)
+        basis = None if directions is None else single(directions)
         bending = None if variation is None else Bending.of(variation)
         return Model(problem.process, source, problem.terminal, problem.horizon, basis, bending)
 

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
+from .._devices import single
 from ..processes import AbstractProcess, mean_decay
 from ..statistics import normal, uniform
 from ..surrogates import AbstractSurrogate
@@ -123,7 +124,7 @@ def twin(
 def probe_of(process: AbstractProcess, scheme: Scheme, dim: int) -> Float[Array, " d"]:
     """Signs at random, for Hutchinson's estimate of a trace: over the noise where steps are twisted, else the chart."""
     size = process.noise_dim if scheme.strength else dim
-    return jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], size), dtype=jnp.float32)
+    return single(np.random.default_rng(0).choice([-1.0, 1.0], size))
 
 
 def simulate(
@@ -284,7 +285,8 @@ def _twisted_step(
     state: _State, noise: Noise,
 ) -> tuple[_State, Visit, None]:
     process, x, y = model.process, state.x, state.y
-    found = feedback(process, surrogate, probe, t, x)
+    # Apart, or a GPU's compiler takes half a minute to make one kernel of both.
+    found = jax.lax.optimization_barrier(feedback(process, surrogate, probe, t, x))
     f0, b = jax.value_and_grad(model.source, argnums=3)(t, x, y, process.gradient(x, found.q))
     z2 = found.z @ found.z
     tilt = process.tilt(x, b)

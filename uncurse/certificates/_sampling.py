@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-from .._devices import gathered, on_each, split
+from .._devices import gathered, on_each, single, split
 from ..processes import AbstractProcess
 from ..statistics import Moments, draw_bits, normal
 from ..surrogates import AbstractSurrogate
@@ -26,6 +26,9 @@ from .step import coarsen
 
 TOGETHER = 32       # points simulated at once, at most
 VISITED = 2048      # paths with their history in one sample, or some more
+CACHE = 2**21       # 8 MB: more falls out of the cache, and out of what the allocator keeps: pages are faulted in anew
+MOST_ROWS = 4096    # paths at once
+ACCELERATED = 32    # times as much on an accelerator: there, launching kernels takes longer than 1000 paths
 HISTORY = 2**28     # numbers that such a sample may hold, or one chunk's if that is more
 
 Coupled = tuple[Columns[Float[Array, "..."]], Columns[Float[Array, "..."]] | None]
@@ -122,15 +125,13 @@ class Sampler:
         pairs = np.repeat(np.arange(len(self.starts)), 2)
         for round_ in range(max(-(-count // paths), 1)):
             at = np.resize(np.roll(pairs, -round_ * (paths // 2 * 2)), paths)   # go on where the last one ended
-            starts = jnp.asarray(self.starts[at].astype(np.float32))
-            values = jnp.asarray(y0[at].astype(np.float32))
             bits = self._bits(key, round_, 0)
             branch = np.zeros(paths, dtype=np.int64)
             if branches is not None:
                 drawn = branches.choice(self.scheme.steps, paths // 2 + 1, p=self.scheme.shares)    # uniform in time
                 branch = np.repeat(drawn, 2)[:paths]
                 bits = _pair(bits, jnp.asarray(branch))
-            columns, _, trace = _run(self.model, surrogate, self.scheme, starts, values, bits, True)
+            columns, _, trace = self._run(surrogate, self.starts, y0, at, bits, True)
             assert trace is not None
             sets.append(Visited(at, branch, columns, trace))
         return Visited.concatenate(sets)
@@ -143,11 +144,17 @@ class Sampler:
     def _alone(
         self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], round_: int, first: int
     ) -> list[Coupled]:
-        at = self._points(first)
-        starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0).astype(np.float32))
-        values = jnp.asarray(np.repeat(y0[at], self.width).astype(np.float32))
-        bits = self._bits(key, round_, first)
-        return [_run(self.model, surrogate, self.scheme, starts, values, bits, False)[:2]]
+        points = self._points(first)
+        at, bits = np.repeat(np.arange(self.block), self.width), self._bits(key, round_, first)
+        found = self._run(surrogate, self.starts[points], y0[points], at, bits, False)[:2]
+        return [jax.device_get(found)]      # all the columns at once
+
+    def _run(
+        self, surrogate: AbstractSurrogate, points: Float[np.ndarray, "k d"], y0: Float[np.ndarray, " k"],
+        at: Int[np.ndarray, " paths"], bits: UInt32[Array, "steps paths words"], keep: bool,
+    ) -> tuple[Columns[Float[Array, " paths"]], Columns[Float[Array, " paths"]] | None, Trace | None]:
+        where = jnp.asarray(at.astype(np.int32))
+        return _run(self.model, surrogate, self.scheme, single(points), single(y0), where, bits, keep)
 
     def _together(
         self, surrogate: AbstractSurrogate, y0: PerPoint, key: Key[Array, ""], turns: list[tuple[int, int]],
@@ -156,10 +163,10 @@ class Sampler:
         """One chunk on each device; where there are fewer chunks than devices, the rest repeat them."""
         which = [turns[i % len(turns)] for i in range(devices)]
         at = np.stack([self._points(first) for _, first in which])
-        points, values = jnp.asarray(self.starts[at].astype(np.float32)), jnp.asarray(y0[at].astype(np.float32))
+        points, values = single(self.starts[at]), single(y0[at])
         bits = split(lambda i: self._bits(key, *which[i]), self._shape)
         found = _run_on_each(self.model, surrogate, self.scheme, self.width, points, values, bits)
-        found = jax.tree.map(np.asarray, found)
+        found = jax.device_get(found)
         return [jax.tree.map(lambda a, i=i: a[i], found) for i in range(len(turns))]
 
     def _points(self, first: int) -> Int[np.ndarray, " block"]:
@@ -205,13 +212,12 @@ def columns_of(certificate: AbstractCertificate, chunk: Chunk, y0: PerPoint) -> 
     return certificate.columns(chunk.fine, y0)
 
 
-def rows_for(dim: int, width: int, budget: int = 2**21) -> int:
-    """Paths at once so that an array of (paths, width, dim) numbers stays within `budget` entries.
-
-    8 MB: larger ones fall out of the cache, and out of what the allocator keeps, so that every page is faulted in anew.
-    """
-    fit = max(budget // max(dim * width, 1), 1)
-    return int(np.clip(2 ** int(np.log2(fit)), 16, 4096))
+def rows_for(dim: int, width: int, budget: int = CACHE, most: int = MOST_ROWS) -> int:
+    """Paths at once, at most so many, so that an array of (paths, width, dim) numbers stays within `budget` entries;
+    more on an accelerator."""
+    more = 1 if jax.default_backend() == "cpu" else ACCELERATED
+    fit = max(more * budget // max(dim * width, 1), 1)
+    return int(np.clip(2 ** int(np.log2(fit)), 16, more * most))
 
 
 @eqx.filter_jit
@@ -226,12 +232,15 @@ def _run(
     model: Model,
     surrogate: AbstractSurrogate,
     scheme: Scheme,
-    starts: Float[Array, "paths d"],
-    y0: Float[Array, " paths"],
+    points: Float[Array, "points d"],
+    y0: Float[Array, " points"],
+    at: Int[Array, " paths"],
     bits: UInt32[Array, "steps paths words"],
     keep: bool,
 ) -> tuple[Columns[Float[Array, " paths"]], Columns[Float[Array, " paths"]] | None, Trace | None]:
-    """Columns of the paths; those of coupled paths, if there are any, where no history is kept."""
+    """Columns of the paths, which start at points[at]; those of coupled paths, if there are any, where no history is
+    kept."""
+    starts, y0 = points[at], y0[at]
     read = partial(read_noise, model.process, scheme)
     fine, trace = simulate(model, surrogate, scheme, starts, y0, bits, read, keep)
     if keep or (model.process.exact and model.directions is None):
@@ -256,19 +265,19 @@ def _run_on_each(
 ) -> Coupled:
     def run_one(shared: tuple, own: tuple) -> Coupled:
         (model, surrogate), (points, y0, bits) = shared, own
-        starts, values = jnp.repeat(points, width, axis=0), jnp.repeat(y0, width)
-        return _run(model, surrogate, scheme, starts, values, bits, False)[:2]
+        at = jnp.repeat(jnp.arange(len(points)), width)
+        return _run(model, surrogate, scheme, points, y0, at, bits, False)[:2]
 
     return gathered(on_each(run_one, (model, surrogate), (points, y0, bits)))
 
 
 @eqx.filter_jit
 def _terminal_points(
-    process: AbstractProcess, horizon: float, starts: Float[Array, "paths d"],
+    process: AbstractProcess, horizon: float, points: Float[Array, "points d"],
     bits: UInt32[Array, "steps paths normals"],
 ) -> tuple[Float[Array, "paths d"], Float[Array, "paths d"]]:
-    steps = bits.shape[0]
-    h = horizon / steps
+    steps, paths = bits.shape[:2]
+    h, starts = horizon / steps, jnp.repeat(points, paths // len(points), axis=0)
     step = jax.vmap(process.step, in_axes=(None, 0, None, 0, None))
 
     def body(x: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
@@ -280,12 +289,13 @@ def _terminal_points(
 
 
 def terminal_points(
-    process: AbstractProcess, horizon: float, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""],
-    path: tuple[int, ...],
+    process: AbstractProcess, horizon: float, steps: int, points: Float[np.ndarray, "n d"], width: int,
+    key: Key[Array, ""], path: tuple[int, ...],
 ) -> tuple[Float[Array, "paths d"], Float[Array, "paths d"]]:
-    """X_T, and how far it is from the start in the chart; in one step where the process is sampled exactly."""
-    shape = (1 if process.exact else steps, len(starts), process.normals)
-    return _terminal_points(process, horizon, starts, draw_bits(key, path, shape))
+    """X_T on `width` paths from each point, in a row, and how far it is from the start in the chart; in one step where
+    the process is sampled exactly."""
+    shape = (1 if process.exact else steps, len(points) * width, process.normals)
+    return _terminal_points(process, horizon, single(points), draw_bits(key, path, shape))
 
 
 @eqx.filter_jit
@@ -294,7 +304,8 @@ def _terminal(model: Model, ends: Float[Array, "paths d"]) -> Float[Array, " pat
 
 
 def terminal_values(
-    model: Model, steps: int, starts: Float[Array, "paths d"], key: Key[Array, ""], path: tuple[int, ...]
+    model: Model, steps: int, points: Float[np.ndarray, "n d"], width: int, key: Key[Array, ""],
+    path: tuple[int, ...],
 ) -> Float[Array, " paths"]:
-    """g(X_T) with f dropped: the linear problem that the baseline reports."""
-    return _terminal(model, terminal_points(model.process, model.horizon, steps, starts, key, path)[0])
+    """g(X_T) with f dropped, on `width` paths from each point: the linear problem that the baseline reports."""
+    return _terminal(model, terminal_points(model.process, model.horizon, steps, points, width, key, path)[0])

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
+from .._devices import single
 from .._solution import Guarantee
 from ..analysis import Source
 from ..problems import ParabolicPDE
@@ -152,7 +152,7 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     trace, branch, model = visited.trace, visited.branch, sampler.model
     pairs, row = len(branch) // 2, np.arange(len(branch))
     grid = sampler.scheme.grid[:-1], sampler.scheme.shares
-    times, lengths = (jnp.asarray(model.horizon * a, jnp.float32) for a in grid)
+    times, lengths = (single(model.horizon * a) for a in grid)
     eps = errors_along(model, times, lengths, trace.x, trace.y, trace.visit.q, visited.columns.mismatch)
     history = trace.total, trace.log_gamma, trace.y, eps
     before, log_gamma, y, eps = (np.asarray(a)[branch, row].astype(np.float64) for a in history)
@@ -172,7 +172,7 @@ def _mixed(sampler: Sampler, surrogate: AbstractSurrogate, y0: PerPoint, key: ja
     t = model.horizon * sampler.scheme.grid[branch[chosen]]
     visits = (np.asarray(a)[branch[chosen], chosen] for a in (trace.x, trace.y, trace.visit.q))
     there = (t, *visits, shrink[at] * eps[chosen], reach[at])
-    rho = sampled_remainder(model, key, *(jnp.asarray(a.astype(np.float32)) for a in there))
+    rho = sampled_remainder(model, key, *(single(a) for a in there))
     remainder = _upper(gamma[chosen] * np.asarray(rho, dtype=np.float64), at, n)
     return Mixed.of(model.horizon, *(np.broadcast_to(a, y0.shape) for a in (remainder, np.sqrt(size2 * weight))))
 

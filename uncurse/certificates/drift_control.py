@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 
+from .._devices import single
 from .._solution import Guarantee
 from ..problems import ControlProblem
 from ..statistics import FEW, Moments, lognormal_kurtosis, normal
@@ -53,8 +54,8 @@ class Shifted(eqx.Module):
         curvature = np.zeros((0 if q <= FEW_NOISES else 1, q, q))
         arrays = matrix, np.swapaxes(np.linalg.pinv(matrix), 1, 2), modulus, *box, curvature
         floor = -BENT * rate(matrix, modulus) / problem.step
-        single = [jnp.asarray(a, jnp.float32) for a in arrays]
-        return Shifted(*single, floor=floor)        # type: ignore[misc]
+        rounded = [single(a) for a in arrays]
+        return Shifted(*rounded, floor=floor)        # type: ignore[misc]
 
     @property
     def rate(self) -> float:
@@ -151,7 +152,7 @@ def averaged(
     """With M_k the mean over states, where there are too many noises for one at each state."""
     if shifted.matrix.shape[1] <= FEW_NOISES or shifted.matrix.shape[1] > MANY_NOISES:
         return shifted
-    found = _mean_curvature(problem, policy, shifted, jnp.asarray(states, jnp.float32))
+    found = _mean_curvature(problem, policy, shifted, single(states))
     return eqx.tree_at(lambda s: s.mean_curvature, shifted, found)
 
 

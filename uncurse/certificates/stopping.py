@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from .._devices import single
 from .._solution import Guarantee
 from ..statistics import Moments, draw_bits, shared_factors
 from ..surrogates import AbstractContinuation
@@ -117,7 +118,7 @@ class DateSampler:
             parts = []
             for first in range(0, len(self.starts), self.block):
                 at = np.resize(np.arange(first, min(first + self.block, len(self.starts))), self.block)
-                starts = jnp.asarray(np.repeat(self.starts[at], self.width, axis=0), dtype=np.float32)
+                starts = jnp.repeat(single(self.starts[at]), self.width, axis=0)
                 shape = (self.walk.nodes.last, self.block * self.width, 2 * self.walk.words)
                 outcome = _run(self.walk, surrogate, starts, draw_bits(key, (round_, first), shape))
                 keep = min(self.block, len(self.starts) - first)
@@ -140,7 +141,7 @@ def last_date_moments(
         total: Moments | None = None
         for round_ in range(-(-shifts // rows)):
             bits = draw_bits(key, (i, round_), (rows, walk.words))
-            means = np.asarray(_last(walk, jnp.asarray(start, dtype=np.float32), bits))
+            means = np.asarray(_last(walk, single(start), bits))
             part = Moments.of(means[None, :, None])
             total = part if total is None else total.merge(part)
         assert total is not None

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from .. import _checks
+from .._devices import single
 from ..certificates import Walk, rows_for
 from ..problems import StoppingProblem
 from ..statistics import Purpose, draw_bits, host_stream, normal, stream
@@ -67,7 +68,7 @@ class AbstractBackward(abc.ABC):
         count = -(-count // rows) * rows
         key = stream(seed, Purpose.training, round_)
         at = np.resize(np.arange(len(starts)), rows)
-        first = jnp.asarray(starts[at], dtype=np.float32)
+        first = single(starts[at])
         paths = [
             np.asarray(_forward(walk, first, draw_bits(key, (0, i), (nodes.last, rows, walk.words))))
             for i in range(count // rows)

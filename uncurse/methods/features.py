@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..certificates import Model, Scheme, Trace, Visit, probe_of
 from ..statistics import Purpose, host_stream, stream
 from ..surrogates import AbstractSurrogate, Features, Flowed, Frame, Smoothed, with_theta
@@ -52,7 +53,7 @@ class RandomFeatures(AbstractMethod):
             sums = arrays if sums is None else tuple(a + b for a, b in zip(sums, arrays, strict=True))
         change = _solve(*sums)      # type: ignore[misc]
         finished = state.round + 1 >= ROUNDS or not np.isfinite(change).all()
-        theta = surrogate.theta + jnp.asarray(np.where(np.isfinite(change), change, 0.0), dtype=np.float32)
+        theta = surrogate.theta + single(np.where(np.isfinite(change), change, 0.0))
         return State(with_theta(surrogate, theta), state.round + 1, finished)
 
 

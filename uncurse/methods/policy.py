@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt32
 
+from .._devices import single
 from ..certificates._controlled import Path, move, noise_dim, path_cost
 from ..certificates.drift_control import Shifted
 from ..problems import ControlProblem
@@ -42,7 +43,7 @@ def begin(
     gamma: root mean squares of the gradient of the cost in each control, over its modulus: how far controls are from
     where they should be.
     """
-    paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), VISITS)], dtype=np.float32)
+    paths = single(starts[np.resize(np.arange(len(starts)), VISITS)])
     bits = draw_bits(stream(seed, Purpose.training, 0), (), (problem.steps, VISITS, noise_dim(problem)))
     states, controls = (np.asarray(v, dtype=np.float64) for v in visit(problem, base, paths, bits))
     spread = states.std(axis=(0, 1))
@@ -70,7 +71,7 @@ def step(
     policy, latest, moments = training.policy, training.latest, training.moments
     # Units that share a network teach it all at once: fewer paths a step, and more steps in a block.
     batch, block, memory = (BATCH // 4, 2 * BLOCK, 2 * MEMORY) if policy.own.shape[1] else (BATCH, BLOCK, MEMORY)
-    paths = jnp.asarray(starts[np.resize(np.arange(len(starts)), batch)], dtype=np.float32)
+    paths = single(starts[np.resize(np.arange(len(starts)), batch)])
     for i in range(block):
         key = stream(seed, Purpose.training, 2, training.round)
         bits = draw_bits(key, (i,), (problem.steps, batch, noise_dim(problem)))
@@ -101,7 +102,7 @@ def own_states(problem: ControlProblem) -> Int[np.ndarray, "m q"]:
     rng, none = np.random.default_rng(0), np.zeros((m, 0), dtype=int)
     if d % m or m == 1:
         return none
-    t, x, a = jnp.float32(0.3 * problem.horizon), *(jnp.asarray(rng.uniform(-1, 1, k), np.float32) for k in (d, m))
+    t, x, a = jnp.float32(0.3 * problem.horizon), *(single(rng.uniform(-1, 1, k)) for k in (d, m))
     order = rng.permutation(m)
     first = problem.drift(t, x, a), problem.running_cost(t, x, a), problem.terminal_cost(x)
     for own in (np.arange(d).reshape(-1, m).T, np.arange(d).reshape(m, -1)):

@@ -4,10 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._devices import single
 from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, least_norm
 
 
@@ -29,7 +29,7 @@ class Brownian(AbstractExactProcess):
     def __init__(self, dim: int, volatility: ArrayLike | Any):
         self.dim = _checks.positive_integer("dim", dim)
         sigma = _checks.coefficient("volatility", volatility, self.dim, nonnegative=True, matrix=True)
-        self.volatility = jnp.asarray(sigma, dtype=np.float32)
+        self.volatility = single(sigma)
 
     @property
     def noise_dim(self) -> int:

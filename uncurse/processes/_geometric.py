@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._devices import single
 from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, ratio
 
 
@@ -40,10 +41,10 @@ class GeometricBrownian(AbstractExactProcess):
         correlation: ArrayLike | Any = None,
     ):
         self.dim = _checks.positive_integer("dim", dim)
-        self.growth = jnp.asarray(_checks.coefficient("drift", drift, self.dim), dtype=np.float32)
+        self.growth = single(_checks.coefficient("drift", drift, self.dim))
         sigma = _checks.coefficient("volatility", volatility, self.dim, nonnegative=True)
-        self.volatility = jnp.asarray(sigma, dtype=np.float32)
-        self.factor = None if correlation is None else jnp.asarray(_factor(correlation, self.dim), dtype=np.float32)
+        self.volatility = single(sigma)
+        self.factor = None if correlation is None else single(_factor(correlation, self.dim))
 
     @property
     def noise_dim(self) -> int:

@@ -4,10 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .. import _checks
+from .._devices import single
 from ._base import AbstractExactProcess, Noise, Point, Scalar, exact_ratio, mean_decay
 
 
@@ -33,10 +33,10 @@ class OrnsteinUhlenbeck(AbstractExactProcess):
 
     def __init__(self, dim: int, rate: ArrayLike | Any, volatility: ArrayLike | Any, mean: ArrayLike | Any = 0.0):
         self.dim = _checks.positive_integer("dim", dim)
-        self.rate = jnp.asarray(_checks.coefficient("rate", rate, self.dim, nonnegative=True), dtype=np.float32)
+        self.rate = single(_checks.coefficient("rate", rate, self.dim, nonnegative=True))
         sigma = _checks.coefficient("volatility", volatility, self.dim, nonnegative=True)
-        self.volatility = jnp.asarray(sigma, dtype=np.float32)
-        self.mean = jnp.asarray(_checks.coefficient("mean", mean, self.dim), dtype=np.float32)
+        self.volatility = single(sigma)
+        self.mean = single(_checks.coefficient("mean", mean, self.dim))
 
     @property
     def noise_dim(self) -> int:

@@ -18,7 +18,8 @@ def record_of(
     """Seed, versions, machine, and what is needed to rebuild the skeletons of the surrogate and the policy."""
     record: dict[str, Any] = {
         "uncurse": __version__, "jax": jax.__version__, "python": platform.python_version(), "seed": seed,
-        "backend": jax.default_backend(), "devices": jax.device_count(),
+        "backend": jax.default_backend(), "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
         "processes": jax.process_count(), "cores": len(os.sched_getaffinity(0)),
         "problem": problem.name, "dim": problem.dim, "horizon": problem.horizon,
     }

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from .._devices import full_precision
+
 Scalar = Float[Array, ""]
 Point = Float[Array, " d"]
 
@@ -65,7 +67,8 @@ def batched(
 
 def _over_points(surrogate: AbstractSurrogate, t: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
     times, points, one = batched(t, x, "field", surrogate.dim)
-    value, gradient = _evaluate(surrogate, times, points)
+    with full_precision():
+        value, gradient = _evaluate(surrogate, times, points)
     return (value[0], gradient[0]) if one else (value, gradient)
 
 

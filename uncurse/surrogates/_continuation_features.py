@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ._continuation import AbstractContinuation, draws, linear
 from ._nodes import Index, Nodes
 from ._summary import Summary
@@ -27,7 +28,7 @@ class Continuation(AbstractContinuation):
     ) -> "Continuation":
         inner, offset, dense = draws(summary, rng, count, count // 4)
         theta = np.zeros((nodes.last, linear(summary) + count + len(dense)))
-        arrays = (jnp.asarray(a, dtype=np.float32) for a in (inner, offset, dense, theta, scale, least))
+        arrays = (single(a) for a in (inner, offset, dense, theta, scale, least))
         return Continuation(nodes, summary, *arrays)
 
     def hidden(self, k: Index, u: Float[Array, " p"]) -> Float[Array, " m"]:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ._continuation import AbstractContinuation, draws, linear
 from ._nodes import Index, Nodes
 from ._summary import Summary
@@ -38,7 +39,7 @@ class ContinuationNetwork(AbstractContinuation):
         inner = np.broadcast_to(layer, (nodes.last, *layer.shape))
         theta = np.zeros((nodes.last, linear(summary) + count))
         return ContinuationNetwork(
-            nodes, summary, *(jnp.asarray(a, dtype=np.float32) for a in (inner, theta, scale, least))
+            nodes, summary, *(single(a) for a in (inner, theta, scale, least))
         )
 
     def hidden(self, k: Index, u: Float[Array, " p"]) -> Float[Array, " m"]:

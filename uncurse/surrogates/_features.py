@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ParabolicPDE
 from ._base import AbstractSurrogate, Point, Scalar
 from ._frame import Frame
@@ -35,7 +36,7 @@ class Features(AbstractSurrogate):
             _sparse(rng, count, r), rng.uniform(-2, 2, count),
             rng.standard_normal((p, d)) / np.sqrt(d), rng.standard_normal(p), np.zeros(1 + r + count + p),
         )
-        return Features(frame, *(jnp.asarray(a, dtype=np.float32) for a in arrays))
+        return Features(frame, *(single(a) for a in arrays))
 
     @property
     def dim(self) -> int:

@@ -4,8 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ControlProblem
 from ._base import Point, Scalar
 from ._policy import AbstractPolicy
@@ -31,9 +32,6 @@ class Feedback(AbstractPolicy):
         """Around the first `steps` states of a path, within the problem's bounds."""
         m = problem.control_dim
         low, high = (-np.inf, np.inf) if problem.control_bounds is None else problem.control_bounds
-
-        def single(a: ArrayLike) -> Array:
-            return jnp.asarray(np.asarray(a, dtype=np.float32))
 
         low, high = (single(np.broadcast_to(np.asarray(end), (m,))) for end in (low, high))
         path = single(states[: problem.steps])

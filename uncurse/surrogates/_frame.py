@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ParabolicPDE
 from ._base import AbstractSurrogate, Point, Scalar
 
@@ -71,7 +72,7 @@ class Frame(eqx.Module):
         k = min(DIRECTIONS, problem.dim)
         _, _, rows = np.linalg.svd(scaled, full_matrices=False)
         centre, scale, level, spread, directions = (
-            jnp.asarray(a, dtype=np.float32) for a in (sample.mean(axis=0), scale, np.mean(g), spread, rows[:k])
+            single(a) for a in (sample.mean(axis=0), scale, np.mean(g), spread, rows[:k])
         )
         return Frame(centre, scale, level, spread, directions, base, problem.horizon, symmetric)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ParabolicPDE
 from ._base import AbstractSurrogate, Point, Scalar
 from ._frame import Frame
@@ -43,7 +44,7 @@ class Network(AbstractSurrogate):
         first = np.concatenate([pooled, coordinates], axis=1)
         second = rng.standard_normal((width, width)) / np.sqrt(width)
         arrays = first, rng.uniform(-1, 1, width), second, np.zeros(width), np.zeros(width)
-        return Network(frame, base, Layers(*(jnp.asarray(a, dtype=np.float32) for a in arrays)))
+        return Network(frame, base, Layers(*(single(a) for a in arrays)))
 
     @property
     def dim(self) -> int:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._devices import single
 from ..problems import StoppingProblem
 from ._base import Point, Scalar
 
@@ -27,7 +28,7 @@ class Nodes(eqx.Module):
         times = dates if dates[0] == 0 else np.concatenate([[0.0], dates])
         may_stop = np.ones(len(times), dtype=bool)
         may_stop[0] = dates[0] == 0
-        return Nodes(jnp.asarray(times, dtype=np.float32), jnp.asarray(may_stop), problem.payoff, problem.discount)
+        return Nodes(single(times), jnp.asarray(may_stop), problem.payoff, problem.discount)
 
     @property
     def last(self) -> int:

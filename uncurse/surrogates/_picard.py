@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ParabolicPDE
 from ..processes import AbstractProcess
 from ._base import AbstractSurrogate, Point, Scalar
@@ -37,8 +38,8 @@ class Picard(AbstractSurrogate):
         assert problem.source is not None
         sizes = [samples ** (level - k) for k in range(level)]
         normals = problem.process.normals
-        noise = tuple(jnp.asarray(rng.standard_normal((m, normals)), dtype=np.float32) for m in sizes)
-        when = tuple(jnp.asarray((np.arange(m) + 0.5) / m, dtype=np.float32) for m in sizes)
+        noise = tuple(single(rng.standard_normal((m, normals))) for m in sizes)
+        when = tuple(single((np.arange(m) + 0.5) / m) for m in sizes)
         return Picard(base, noise, when, problem.source, level)
 
     @property

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from .._devices import full_precision
 from ._base import Point, Scalar, batched
 
 PLATFORMS = ("cpu", "cuda")     # that an exported policy runs on
@@ -33,7 +34,8 @@ class _AbstractDecision(eqx.Module):
     def __call__(self, t: ArrayLike, x: ArrayLike) -> Array:
         """The decision at (t, x): x is (d,) or (n, d), t a number or (n,)."""
         times, points, one = batched(t, x, "policy", self.dim)
-        found = _evaluate(self, times, points)
+        with full_precision():
+            found = _evaluate(self, times, points)
         return found[0] if one else found
 
     def export(self, path: Any = None) -> bytes:
@@ -82,7 +84,8 @@ def exported(policy: _AbstractDecision, path: Any = None) -> bytes:
 
     (n,) = export.symbolic_shape("n")
     shapes = jax.ShapeDtypeStruct((n,), np.float32), jax.ShapeDtypeStruct((n, policy.dim), np.float32)
-    whole = export.export(jax.jit(jax.vmap(policy.decide)), platforms=PLATFORMS)(*shapes)
+    with full_precision():
+        whole = export.export(jax.jit(jax.vmap(policy.decide)), platforms=PLATFORMS)(*shapes)
     try:
         data = bytes(whole.serialize())
     except ImportError as error:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from .._devices import single
 from ..problems import ControlProblem
 from ._base import AbstractSurrogate, Point, Scalar
 
@@ -24,7 +25,7 @@ class Quadratic(AbstractSurrogate):
         """From arrays in double precision; P is made symmetric."""
         P = np.asarray(P, dtype=np.float64)
         P = (P + P.swapaxes(1, 2)) / 2
-        quadratic, linear, level = (jnp.asarray(np.asarray(a), dtype=np.float32) for a in (P, p, c))
+        quadratic, linear, level = (single(a) for a in (P, p, c))
         return Quadratic(quadratic, linear, level, step)
 
     @property

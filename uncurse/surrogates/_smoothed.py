@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import ParabolicPDE
 from ..processes import AbstractProcess
 from ._base import AbstractSurrogate, Point, Scalar
@@ -71,4 +72,4 @@ def frozen_noise(rng: np.random.Generator, pairs: int, normals: int) -> Float[Ar
     if pairs <= m:
         directions = np.linalg.qr(directions.T)[0].T      # orthogonal: no two pairs probe the same direction
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    return jnp.asarray(unit * lengths[:, None], dtype=np.float32)
+    return single(unit * lengths[:, None])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._devices import single
 from ..problems import StoppingProblem
 from ..processes import AbstractProcess
 from ._base import Point, Scalar
@@ -85,7 +86,7 @@ class Summary(eqx.Module):
         """Scaled by points that paths visited at each date."""
         process, last = problem.process, sample[-1]
         symmetric, same = symmetry(problem, last)
-        origin = jnp.asarray(np.full_like(start, start.mean()) if symmetric else start, dtype=np.float32)
+        origin = single(np.full_like(start, start.mean()) if symmetric else start)
         charted = np.asarray(_charted(process, origin, jnp.asarray(sample)), dtype=np.float64)
         centre, scale = charted.mean(axis=1), charted.std(axis=1)
         level, width = centre.mean(axis=1), charted.std(axis=(1, 2))
@@ -102,13 +103,13 @@ class Summary(eqx.Module):
         sizes = tuple(np.where(a > 0, a, 1.0) for a in (scale, width))
         flat = np.zeros((len(sample), _count(len(curved), len(straight), len(noise), largest, smallest)))
         arrays = (
-            jnp.asarray(a, dtype=np.float32)
+            single(a)
             for a in (centre, sizes[0], level, sizes[1], curved, straight, noise, flat, flat + 1)
         )
         draft = Summary(nodes, process, origin, *arrays, exchangeable=same, largest=largest, smallest=smallest)
         mean, spread = (np.asarray(a, dtype=np.float64) for a in _standard(draft, jnp.asarray(sample)))
         spread = np.where(spread > 1e-6 * (1 + np.abs(mean)), spread, 1.0)
-        scaled = jnp.asarray(mean, dtype=np.float32), jnp.asarray(spread, dtype=np.float32)
+        scaled = single(mean), single(spread)
         return eqx.tree_at(lambda s: (s.mean, s.spread), draft, scaled)
 
     @property
@@ -167,7 +168,7 @@ def symmetry(problem: StoppingProblem, sample: Float[np.ndarray, "m d"]) -> tupl
     if d == 1:
         return False, False
     order = np.random.default_rng(0).permutation(d)
-    x, t = jnp.asarray(sample[:64], dtype=np.float32), jnp.asarray(np.float32(problem.horizon / 2))
+    x, t = single(sample[:64]), jnp.asarray(np.float32(problem.horizon / 2))
     level = jnp.full(d, float(np.median(sample)), dtype=np.float32)
     found = [np.asarray(a) for a in _look(problem, t, x, x[:, order], level)]
     payoff, shuffled, drift, shuffled_drift, loads = found

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from .._devices import single
 from ..problems import ControlProblem
 from ._base import Point, Scalar
 from ._feedback import Feedback
@@ -68,12 +69,12 @@ class Trained(AbstractPolicy):
         own: Int[np.ndarray, "m q"], rng: np.random.Generator,
     ) -> "Trained":
         d, m = base.gains.shape[2], base.gains.shape[1]
-        free = eqx.tree_at(lambda b: (b.low, b.high), base, (_single(np.full(m, -np.inf)), _single(np.full(m, np.inf))))
+        free = eqx.tree_at(lambda b: (b.low, b.high), base, (single(np.full(m, -np.inf)), single(np.full(m, np.inf))))
         return Trained(
-            free, _single(centre), _single(spread), _single(scale), base.low, base.high, _single(horizon),
+            free, single(centre), single(spread), single(scale), base.low, base.high, single(horizon),
             jnp.asarray(own, dtype=np.int32), _layers(rng, 1 + d + m, WIDTH, m),
-            _layers(rng, 2 + own.shape[1] + MARKS + SUMMARY, LOCAL, 1), _single(0.5 * rng.standard_normal((m, MARKS))),
-            _single(rng.standard_normal((WIDTH, SUMMARY)) / np.sqrt(WIDTH)),
+            _layers(rng, 2 + own.shape[1] + MARKS + SUMMARY, LOCAL, 1), single(0.5 * rng.standard_normal((m, MARKS))),
+            single(rng.standard_normal((WIDTH, SUMMARY)) / np.sqrt(WIDTH)),
         )
 
     @staticmethod
@@ -110,15 +111,11 @@ class Trained(AbstractPolicy):
         return {"class": "Trained", "base": self.base.recipe(), "own": self.own.shape[1]}
 
 
-def _single(a: Any) -> Array:
-    return jnp.asarray(np.asarray(a, dtype=np.float32))
-
-
 def _layers(rng: np.random.Generator, inputs: int, width: int, outputs: int) -> Layers:
     sizes = [inputs, width, width, outputs]
     draw = [rng.standard_normal((i, o)) / np.sqrt(i) for i, o in itertools.pairwise(sizes)]
     draw[-1] = np.zeros_like(draw[-1])
-    return tuple((_single(w), _single(np.zeros(w.shape[1]))) for w in draw)
+    return tuple((single(w), single(np.zeros(w.shape[1]))) for w in draw)
 
 
 def _hidden(layers: Layers, y: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
