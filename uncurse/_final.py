@@ -19,7 +19,7 @@ PerPoint = Float[np.ndarray, " n"]
 Points = Int[np.ndarray, " n"]
 
 FEWEST = 2048               # paths for one point in a final sample; 256 where there are many points
-ATTEMPTS = 3                # samples in all: what fell short is enlarged twice
+ATTEMPTS = 4                # samples in all: what fell short is enlarged three times
 
 
 def fewest(points: int) -> int:
@@ -63,8 +63,8 @@ class Final:
     def certify(self, plan: Plan) -> tuple[Bounds, int, Result]:
         """The interval, the most paths that a point took, and how it ended.
 
-        Numbers of paths are fixed beforehand. More join where a point fell short, up to twice: a sample drawn anew
-        would forget the rare large value for which the first was found too small.
+        Numbers of paths are fixed beforehand. More join where a point fell short, up to three times: a sample drawn
+        anew would forget the rare large value for which the first was found too small.
         """
         wanted, short = self._wanted(plan), np.arange(len(plan.y0))
         moments, complete, attempt = None, True, 0
@@ -112,7 +112,7 @@ class Final:
         Ctrl-C the other groups get one round of paths each, so that no point is left without an answer.
         """
         order = np.argsort(missing, kind="stable") if len(points) > TOGETHER else np.arange(len(points))
-        groups = [order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)]
+        groups = list(_alike(order, missing)) if len(points) > TOGETHER else [order]
         slots, parts, complete, invalid, cut = min(len(plan.y0), TOGETHER), [], True, 0, False
         for i, group in enumerate(groups):
             copies = max(slots // len(group), 1)
@@ -172,6 +172,15 @@ class Final:
         if not complete or self.request.clock.elapsed > 0.9 * self.request.limit:
             return Result.time_limit
         return Result.bias_limited if (bounds.bias > 0.5 * asked).any() else Result.sampling_limited
+
+
+def _alike(order: Points, missing: Points) -> Iterator[Points]:
+    """Points in their order, some at a time, that need about as many paths: at most twice as many as another."""
+    first = 0
+    for i in range(1, len(order) + 1):
+        if i == len(order) or i - first == TOGETHER or missing[order[i]] > 2 * missing[order[first]]:
+            yield order[first:i]
+            first = i
 
 
 def within(bounds: Bounds, reach: tuple[float, float]) -> Bounds:

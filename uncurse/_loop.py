@@ -41,8 +41,8 @@ PerPoint = Float[np.ndarray, " n"]
 MOST_STEPS = 80
 PILOT = 2048                # paths over all points, at most, that size the final sample
 SAVING = 0.5                # part of the certificate's time that one more block of training is expected to save ...
-SWITCH = 0.125              # ... and another method is: its paths are dearer, and one block is not all its training
-NEXT = 3.0                  # times the compilation so far: what the next method's programs will take to compile
+SWITCH = 0.1                # ... and another method is: its paths are dearer, and one block is not all its training
+NEXT = 5.0                  # times the compilation so far: what the next method's programs will take to compile
 GAIN = 0.95                 # of the scatter of S: a block of training that leaves more of it was the method's last
 FOR_PROOF = 30.0            # seconds of training, or of sampling, that a proof is worth where an estimate would do ...
 DEARER = 3.0                # ... plus so many times the sampling of the estimate
@@ -172,14 +172,16 @@ class Run:
 
     def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> Proposal:
         """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
-        y0 = self._centre(setting, state.surrogate, guess)
+        y0, first_rate = self._centre(setting, state.surrogate, guess)
         chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
+        rate = min(rate, first_rate)        # of two: the collector of garbage may have come in between
         offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
         n = len(self.request.points)
         seconds = self._seconds(offer, rate)
         spare = seconds - fewest(n) * n * rate
         spread = chunk.fine.total.std(axis=1, dtype=np.float64)
-        relative = float(np.max(spread / allowed(y0, self.request.tolerance)))
+        each = spread / allowed(y0, self.request.tolerance)
+        relative = float(np.max(each) if n <= TOGETHER else np.sqrt(np.mean(each**2)))
         if len(y0) == n:
             self.history.append(Snapshot(self.request.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
         self.log.append({
@@ -192,17 +194,19 @@ class Run:
         scatter = felt(chunk.fine.payoff) + source
         return Proposal(method, state, setting, y0, offer, rate, seconds, spare, relative, proved_bias, scatter)
 
-    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> PerPoint:
-        """y0 such that E S = y0, to within its scatter."""
+    def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[PerPoint, float]:
+        """y0 such that E S = y0, to within its scatter; and the seconds that a path takes."""
+        least = np.inf
         for _ in range(6):
-            chunk, _ = self._pilot(setting, surrogate, y0, PILOT // 4)
+            chunk, rate = self._pilot(setting, surrogate, y0, PILOT // 4)
+            least = min(least, rate)
             total = np.asarray(chunk.fine.total, dtype=np.float64)
             mean, spread = total.mean(axis=1), total.std(axis=1)
             settled = np.abs(mean - y0) <= (0.5 + 4 / np.sqrt(total.shape[1])) * spread + 1e-6 * np.abs(mean)
             y0 = mean
             if settled.all() or not np.isfinite(mean).all():
                 break
-        return y0
+        return y0, least
 
     def _choose(
         self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, chunk: Chunk, rate: float
@@ -220,7 +224,9 @@ class Run:
 
         exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
         left = max(self.request.left, 0.0)
-        if not exact and not within(min(FOR_PROOF, left)):
+        spread = self.request.z * chunk.fine.total.std(axis=1, dtype=np.float64) / allowed(y0, self.request.tolerance)
+        sampling = float(np.mean(spread**2)) * len(self.request.points) * rate      # an estimate takes that at least
+        if not exact and not within(min(FOR_PROOF + DEARER * sampling, left)):
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
             offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z, spent, least)
         dear = min(PATIENCE, FOR_PROOF + DEARER * min((self._seconds(o, rate) for o in offered), default=np.inf))
@@ -249,7 +255,8 @@ class Run:
         busy."""
         self.pilots += 1
         n, begin = len(y0), self.request.clock.working
-        count = max(paths // n, 64) if setting.rows >= 64 else max(paths // (8 * n), 32)
+        least = 32 if paths < PILOT else 64
+        count = max(paths // n, least) if setting.rows >= 64 else max(paths // (8 * n), 32)
         with self.request.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.request.seed, Purpose.pilot, self.pilots), count)
         return chunk, (self.request.clock.working - begin) / (chunk.fine.total.size * setting.sampler.idle(count))

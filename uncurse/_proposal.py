@@ -26,7 +26,7 @@ class Proposal:
     rate: float                 # seconds a path
     seconds: float              # predicted for the certificate; inf where no number of paths will do
     spare: float                # of these, what a perfect surrogate would save: the smallest sample has its price too
-    variance: float             # relative scatter of S, the worst point: what training reduces
+    variance: float             # relative scatter of S, the worst point's or that of many: what training reduces
     proved_bias: float          # of the best proved certificate, over the tolerance
     felt: PerPoint              # scatter of g and f on the paths: what rounding acts on
 
