@@ -90,7 +90,7 @@ def test_a_section_appears_where_its_file_does(results):
 
 def test_what_a_process_said_is_kept_where_it_gave_no_answer():
     found = _runs.run(["uncurse", "solve", "no-such-case", "--json"], timeout=60)
-    assert found.keys() == {"command", "machine", "printed"}
+    assert found.keys() == {"command", "machine", "printed", "wall"}
     assert found["command"] == "python -m uncurse solve no-such-case --json"
     assert "no-such-case" in found["printed"]
 

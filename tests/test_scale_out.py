@@ -28,7 +28,8 @@ def start(*arguments, devices=1, **environment):
     path = {"PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **flags, **path, **environment}, **pipes)
+    given = {name: word for name, word in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}    # the session's
+    return subprocess.Popen(command, env={**given, **flags, **path, **environment}, **pipes)
 
 
 def finish(processes):
