@@ -98,6 +98,15 @@ def test_printed_form():
     assert max(map(len, lines)) <= 100
 
 
+@pytest.mark.parametrize(("record", "last"), [
+    ({"backend": "gpu", "device": "NVIDIA H100"}, "NVIDIA H100"),
+    ({"backend": "gpu"}, "gpu"),            # of a solution that was saved before devices were recorded
+    ({"backend": "cpu", "device": "cpu"}, "cores"),
+])  # fmt: skip
+def test_a_gpu_is_named(record, last):
+    assert str(make(record={"seed": 0, "cores": 2} | record)).split("\n")[-1].endswith(last)
+
+
 @pytest.mark.parametrize("guarantee", list(Guarantee))
 def test_no_stronger_word_than_the_guarantee(guarantee):
     first = str(make(guarantee=guarantee)).splitlines()[0]

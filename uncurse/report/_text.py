@@ -268,5 +268,6 @@ def _time(solution: "Solution") -> str:
     from_where += [] if cores is None else [f"{cores} core{'s' if cores != 1 else ''}"]
     devices = solution.record.get("devices", 1)
     from_where += [f"{devices} devices"] if devices > 1 else []
-    from_where += [solution.record["device"]] if solution.record.get("backend", "cpu") != "cpu" else []
+    backend = solution.record.get("backend", "cpu")
+    from_where += [] if backend == "cpu" else [solution.record.get("device", backend)]
     return "    ".join(x for x in (text, ", ".join(from_where)) if x)
