@@ -87,7 +87,7 @@ interval: 57.3 (Han, Jentzen and E 2018) and 21.299 (E, Han and Jentzen 2017). W
 def main() -> int:
     sections = [
         HEAD, _study(), _included("The zoo: `uncurse bench`", "bench.md", BENCH),
-        _included("Coverage", "coverage.md"), _scale("gpu", "a GPU"), _scale("cpu", "two cores"), _certified(),
+        _included("Coverage", "coverage.md"), _scale("gpu", "a GPU"), _scale("cpu", "a processor"), _certified(),
         _included("Tried: antithetic paths and quasi-Monte Carlo", "sampling.md"),
     ]
     PAGE.write_text("\n".join(section for section in sections if section))
@@ -132,6 +132,11 @@ def _truth(runs: list[Run]) -> str:
     return "unknown" if truth is None else f"in [{_interval(sum(truth) / 2, *truth)[1]}]"
 
 
+def _ends(run: Run) -> tuple[float, float]:
+    """JSON has no infinite numbers."""
+    return -INF if run["low"] is None else run["low"], INF if run["high"] is None else run["high"]
+
+
 def _interval(value: float, low: float, high: float) -> tuple[str, str]:
     shown = _numbers.interval(value, low, high)
     return shown[0], f"{shown[1]}, {shown[2]}"
@@ -158,8 +163,7 @@ def _detail(run: Run, group: list[Run]) -> list[str]:
     tolerance = f"{run['budget']:g}"
     if run.get("value") is None:
         return [run["case"], tolerance, "no value", *[""] * 6]
-    low, high = (bound if run[end] is None else run[end] for end, bound in (("low", -INF), ("high", INF)))
-    value, interval = _interval(run["value"], low, high)
+    value, interval = _interval(run["value"], *_ends(run))
     off = "" if run["reference"] is None else _percent(error(run, (run["reference"],) * 2)[1])
     return [run["case"], tolerance, value, f"[{interval}]", _words(run["guarantee"]), _percent(half_width(run)), off,
             f"{run['seconds']:.1f}", "yes" if run["complete"] else "no"]  # fmt: skip
@@ -193,8 +197,9 @@ def _scale(platform: str, where: str) -> str:
         if run.get("value") is None:
             rows.append([*asked, "no value", *[""] * 4, f"{run['wall']:.1f}"])
             continue
-        value, interval = _interval(run["value"], run["low"], run["high"])
-        inside = run["reference"] is None or run["low"] <= run["reference"] <= run["high"]
+        low, high = _ends(run)
+        value, interval = _interval(run["value"], low, high)
+        inside = run["reference"] is None or low <= run["reference"] <= high
         truth = "" if run["reference"] is None else "inside" if inside else "outside"
         spent = f"{run['seconds']['certify']:.1f}", f"{run['wall']:.1f}"
         rows.append([*asked, value, f"[{interval}]", _words(run["guarantee"]), truth, *spent])

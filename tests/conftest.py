@@ -1,5 +1,5 @@
-"""Compilation is most of what a test waits for. LLVM optimises less here, and programs are kept for the session; that
-took 8 % off the whole suite."""
+"""Compilation is most of what a test waits for. LLVM optimises less here, and programs are kept for the session, which
+took 8 % off the whole suite, one run each."""
 
 import atexit
 import os

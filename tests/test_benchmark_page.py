@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from benchmarks import _runs, certified, page, plot, work_precision
+from benchmarks import _runs, certified, page, plot, scale, work_precision
 
 
 def run(method, value, **more):
@@ -86,6 +86,25 @@ def test_a_section_appears_where_its_file_does(results):
     _runs.write(certified.TARGET, "c", [interval(57.2, 57.4) | spent | {"case": "x", "guarantee": "estimate"}])
     page.main()
     assert "ertified" not in (results / "benchmarks.md").read_text()
+
+
+def test_scale_says_whether_the_reference_is_inside(results):
+    here = {"dim": 1000, "rtol": "1e-3", "device": "GPU", "wall": 7.5, "command": "c", "seconds": {"certify": 0.1}}
+    nothing = {name: here[name] for name in ("rtol", "device", "wall", "command")}
+    runs = [
+        interval(0.9, 1.1, reference=2.0) | here | {"dim": 10_000},
+        interval(0.9, 1.1, reference=1.0) | here,
+        run("uncurse", 1.0, low=0.9, high=None, guarantee="lower_bound", reference=1.0) | here | {"dim": 10},
+        {"case": "hjb", "dim": 5, "machine": "M, load 0.5"} | nothing,
+    ]
+    _runs.write(scale.target("gpu"), "the command", runs)
+    page.main()
+    text = (results / "benchmarks.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| hjb")]
+    assert rows[0] == "| hjb | 5 | 1e-3 | no value |  |  |  |  | 7.5 |"
+    assert "unbounded" in rows[1] and "| lower bound | inside |" in rows[1]
+    assert rows[2] == "| hjb | 1 000 | 1e-3 | 1.00 | [0.90, 1.10] | two sided | inside | 0.1 | 7.5 |"
+    assert "| 10 000 |" in rows[3] and "| outside |" in rows[3] and "GPU; M" in text
 
 
 def test_what_a_process_said_is_kept_where_it_gave_no_answer():

@@ -50,22 +50,9 @@ def free_address():
         return f"localhost:{s.getsockname()[1]}"
 
 
-def test_several_devices_and_processes(tmp_path):
-    """All at once: where tests were dealt out one by one, each worker made the runs anew."""
-    runs = answers()
-    for other in ("three", "first", "second"):
-        for case in SOLVED:
-            the_answer_is_the_same(runs["one"][case], runs[other][case])
-        paths_are_the_same(runs["one"]["blocks"], runs[other]["blocks"])
-    for how, result in (("limited", "time_limit"), ("interrupted", "interrupted")):
-        # By the first one's clock, and after Ctrl-C in the second alone.
-        assert runs["first"][how] == runs["second"][how]
-        assert runs["first"][how]["result"] == result
-    the_command_line_agrees(runs["one"]["exact"], tmp_path)
-
-
-def answers():
-    """Of one device, of three, and of two processes with two devices each."""
+@pytest.fixture(scope="module")
+def runs():
+    """The answers of one device, of three, and of two processes with two devices each."""
     script, address = HERE / "_scale_out.py", free_address()
     pair = finish([start(script, address, 2, i, devices=2) for i in (0, 1)])
     alone = finish([start(script), start(script, devices=3)])
@@ -74,15 +61,19 @@ def answers():
     return {"one": one, "three": three, "first": first, "second": second}
 
 
-def the_answer_is_the_same(one, many):
+@pytest.mark.parametrize("case", SOLVED)
+@pytest.mark.parametrize("other", ["three", "first", "second"])
+def test_the_answer_does_not_depend_on_devices_and_processes(runs, other, case):
+    one, many = runs["one"][case], runs[other][case]
     assert one["result"] == many["result"] == "tolerance_met"
     assert one["paths"] == many["paths"]
     for end in ("value", "low", "high"):
         np.testing.assert_allclose(many[end], one[end], rtol=1e-6)
 
 
-def paths_are_the_same(one, many):
-    """At blocks of points."""
+@pytest.mark.parametrize("other", ["three", "first", "second"])
+def test_paths_at_blocks_of_points(runs, other):
+    one, many = runs["one"]["blocks"], runs[other]["blocks"]
     certified = np.array(one["certified"])
     assert certified.shape == (20, 5)
     assert np.unique(certified).size == certified.size      # no chunk is there twice
@@ -90,7 +81,14 @@ def paths_are_the_same(one, many):
     np.testing.assert_allclose(many["trained on"], one["trained on"], rtol=1e-5)
 
 
-def the_command_line_agrees(exact, tmp_path):
+@pytest.mark.parametrize("how, result", [("limited", "time_limit"), ("interrupted", "interrupted")])
+def test_processes_stop_together(runs, how, result):
+    """By the first one's clock, and after Ctrl-C in the second alone."""
+    assert runs["first"][how] == runs["second"][how]
+    assert runs["first"][how]["result"] == result
+
+
+def test_two_processes_of_the_command_line(runs, tmp_path):
     """One object on the first one's standard output, also where the user's file starts JAX before we could."""
     file = tmp_path / "mine.py"
     file.write_text("import jax.numpy as jnp\nimport uncurse as uc\nzero = jnp.zeros(4)\ncase = uc.zoo.hjb(dim=4)\n")
@@ -100,7 +98,7 @@ def the_command_line_agrees(exact, tmp_path):
     (first, _), (second, _) = finish([start(*command, f"{i}/2@{address}") for i in (0, 1)])
     found = json.loads(first)
     for end in ("value", "low", "high"):
-        np.testing.assert_allclose(found[end], exact[end][0], rtol=1e-6)
+        np.testing.assert_allclose(found[end], runs["one"]["exact"][end][0], rtol=1e-6)
     assert second == ""
 
 

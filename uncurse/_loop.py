@@ -173,14 +173,14 @@ class Run:
     def _assess(self, method: AbstractMethod, state: State, setting: Setting, guess: PerPoint) -> Proposal:
         """Pilot paths for a surrogate: where y0 lies, which theorem to use, how many paths it needs."""
         y0, first_rate = self._centre(setting, state.surrogate, guess)
-        chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT)
+        chunk, rate = self._pilot(setting, state.surrogate, y0, PILOT, 64)
         rate = min(rate, first_rate)        # of two: the collector of garbage may have come in between
-        offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate)
-        n = len(self.request.points)
+        n, each = len(self.request.points), chunk.fine.total.std(axis=1, dtype=np.float64)
+        each = each / allowed(y0, self.request.tolerance)
+        sampling = float(np.mean((self.request.z * each) ** 2)) * n * rate
+        offer, proved_bias = self._choose(setting, state.surrogate, y0, chunk, rate, sampling)
         seconds = self._seconds(offer, rate)
         spare = seconds - fewest(n) * n * rate
-        spread = chunk.fine.total.std(axis=1, dtype=np.float64)
-        each = spread / allowed(y0, self.request.tolerance)
         relative = float(np.max(each) if n <= TOGETHER else np.sqrt(np.mean(each**2)))
         if len(y0) == n:
             self.history.append(Snapshot(self.request.clock.elapsed, offer.bounds.low, offer.bounds.high, "pilot"))
@@ -196,22 +196,25 @@ class Run:
 
     def _centre(self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint) -> tuple[PerPoint, float]:
         """y0 such that E S = y0, to within its scatter; and the seconds that a path takes."""
-        least = np.inf
+        fastest = np.inf
         for _ in range(6):
-            chunk, rate = self._pilot(setting, surrogate, y0, PILOT // 4)
-            least = min(least, rate)
+            chunk, rate = self._pilot(setting, surrogate, y0, PILOT // 4, 32)
+            fastest = min(fastest, rate)
             total = np.asarray(chunk.fine.total, dtype=np.float64)
             mean, spread = total.mean(axis=1), total.std(axis=1)
             settled = np.abs(mean - y0) <= (0.5 + 4 / np.sqrt(total.shape[1])) * spread + 1e-6 * np.abs(mean)
             y0 = mean
             if settled.all() or not np.isfinite(mean).all():
                 break
-        return y0, least
+        return y0, fastest
 
     def _choose(
-        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, chunk: Chunk, rate: float
+        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, chunk: Chunk, rate: float, sampling: float
     ) -> tuple[Offer, float]:
-        """The strongest theorem that reaches the tolerance, else the nearest; and how near the best proof comes."""
+        """The strongest theorem that reaches the tolerance, else the nearest; and how near the best proof comes.
+
+        sampling: seconds that S alone takes, and so any estimate.
+        """
         assert self.source is not None
         self.pilots += 1
         key = stream(self.request.seed, Purpose.constants, self.pilots)
@@ -224,8 +227,6 @@ class Run:
 
         exact = any(o.bounds.guarantee is Guarantee.unbiased for o in offered)
         left = max(self.request.left, 0.0)
-        spread = self.request.z * chunk.fine.total.std(axis=1, dtype=np.float64) / allowed(y0, self.request.tolerance)
-        sampling = float(np.mean(spread**2)) * len(self.request.points) * rate      # an estimate takes that at least
         if not exact and not within(min(FOR_PROOF + DEARER * sampling, left)):
             mixed = fallback(self.problem, setting.sampler, surrogate, y0, key)
             offered += offers([mixed], chunk, y0, self.request.tolerance, self.request.z, spent, least)
@@ -249,13 +250,12 @@ class Run:
         return proposal.variance < GAIN * best.variance
 
     def _pilot(
-        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, paths: int
+        self, setting: Setting, surrogate: AbstractSurrogate, y0: PerPoint, paths: int, least: int
     ) -> tuple[Chunk, float]:
-        """Fresh pilot paths, about `paths` over all points, and the seconds that one takes where all devices are
-        busy."""
+        """Fresh pilot paths, about `paths` over all points and `least` at each, and the seconds that one takes where
+        all devices are busy."""
         self.pilots += 1
         n, begin = len(y0), self.request.clock.working
-        least = 32 if paths < PILOT else 64
         count = max(paths // n, least) if setting.rows >= 64 else max(paths // (8 * n), 32)
         with self.request.clock.stage("certify"):
             chunk = setting.sampler.pilot(surrogate, y0, stream(self.request.seed, Purpose.pilot, self.pilots), count)

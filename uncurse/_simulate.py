@@ -120,7 +120,8 @@ def success_rate(
     judge = jax.jit(jax.vmap(case.success))
     for states, _, costs in _chunks(run, words, steps, problem.dim, case.at.astype(np.float32), paths, (seed, 0)):
         finite = np.isfinite(np.asarray(states)).all(axis=(1, 2)) & np.isfinite(np.asarray(costs)).all(axis=1)
-        passed += int(np.sum(np.asarray(judge(states)) & finite))
+        with full_precision():
+            passed += int(np.sum(np.asarray(judge(states)) & finite))
     tail, failed = (1 - confidence) / 2, paths - passed
     low = 0.0 if passed == 0 else float(betaincinv(passed, failed + 1, tail))
     high = 1.0 if failed == 0 else float(betaincinv(passed + 1, failed, 1 - tail))
